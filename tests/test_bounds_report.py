@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.profiles import Profile, RunRecord, summarize
 from dnlbench.report.bounds import largest, largest_text
 from dnlbench.report.profile import profile_grids

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from dnlbench.cli.progress import create_progress
 from dnlbench.engine.placement import find_run_dir
 from dnlbench.engine.run import run_sweep
 from dnlbench.errors import RunDirError, SpecError
@@ -30,6 +29,7 @@ from dnlbench.events import (
 )
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, check_profile
+from dnlbench.report.progress import create_progress
 from dnlbench.store import RunDir
 from tests.conftest import request_for
 

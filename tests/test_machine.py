@@ -397,7 +397,7 @@ def test_machines_without_utilization_are_still_read() -> None:
 def test_the_table_of_devices_shows_which_are_busy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("dnlbench.cli.output.PIPE_WIDTH", 80)
+    monkeypatch.setattr("dnlbench.report.console.PIPE_WIDTH", 80)
     monkeypatch.setattr("dnlbench.machine.devices.cpu_name", lambda: "AMD EPYC 9654 96-Core Processor")
     devices_command()
     lines = capsys.readouterr().out.splitlines()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from rich.console import Console
 
-from dnlbench.compare import MEASURED_APART, Comparison, Gate, compare, gate, parse_rule
+from dnlbench.comparison import MEASURED_APART, Comparison, Gate, compare, gate, parse_rule
 from dnlbench.profiles import IntervalRecord, Profile, summarize
 from dnlbench.report.comparison import comparison_csv, comparison_grids, comparison_json
 from dnlbench.report.gate import gate_grid, gate_lines

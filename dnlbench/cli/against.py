@@ -14,7 +14,7 @@ from dnlbench.cli.sweep import warn_of_lost_weights
 
 if TYPE_CHECKING:
     from dnlbench.cli.formats import Compared
-    from dnlbench.compare import Rule
+    from dnlbench.comparison import Rule
     from dnlbench.engine.request import RunRequest
     from dnlbench.paired.session import Session, SessionEnd
 
@@ -60,7 +60,7 @@ def _report(session: Session, end: SessionEnd, answer: Answer) -> ExitCode:
 
 def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
     from dnlbench.cli.formats import Compared
-    from dnlbench.compare import candidate_of, compare, gate
+    from dnlbench.comparison import candidate_of, compare, gate
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
     from dnlbench.report.comparison import with_distinct_titles

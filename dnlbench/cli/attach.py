@@ -41,7 +41,7 @@ def attach(
     Keys control the sweep. Quitting does not affect it. With --plain or without a terminal, the command prints progress until
     the sweep ends. It exits with code 0 if all runs are ok, else with code 1.
     """
-    from dnlbench.cli.progress import create_progress
+    from dnlbench.report.progress import create_progress
     from dnlbench.store import RunDir
     from dnlbench.store.workspace import find_sweep
 

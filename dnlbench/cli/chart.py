@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.style import Style
 from rich.text import Text
 
-from dnlbench.cli.output import console
+from dnlbench.report.console import console
 
 if TYPE_CHECKING:
     from dnlbench.charts.model import Chart

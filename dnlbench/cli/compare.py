@@ -15,8 +15,8 @@ from dnlbench.cli.output import ExitCode, guarded, say
 
 if TYPE_CHECKING:
     from dnlbench.cli.formats import Compared
-    from dnlbench.compare import Comparison, Rule
-    from dnlbench.compare.rounding import Roundings
+    from dnlbench.comparison import Comparison, Rule
+    from dnlbench.comparison.rounding import Roundings
     from dnlbench.profiles import Profile
 
 Format: TypeAlias = Literal["table", "markdown", "json", "csv", "html", "junit", "latex"]
@@ -63,8 +63,8 @@ def compare(
     """
     from dnlbench.cli.formats import COMPARISON, put
     from dnlbench.cli.step_summary import add_to_step_summary
-    from dnlbench.compare import compare as compare_profiles
-    from dnlbench.compare import measure_rounding, parse_rule, rounding_lines
+    from dnlbench.comparison import compare as compare_profiles
+    from dnlbench.comparison import measure_rounding, parse_rule, rounding_lines
     from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
     from dnlbench.report.markdown import comparison_parts
@@ -97,7 +97,7 @@ def _compared(
     rules: Sequence[Rule],
 ) -> Compared:
     from dnlbench.cli.formats import Compared
-    from dnlbench.compare import allow_rounding, candidate_of, gate, largest_of, rounding_floors
+    from dnlbench.comparison import allow_rounding, candidate_of, gate, largest_of, rounding_floors
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile

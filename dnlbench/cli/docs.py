@@ -7,7 +7,8 @@ import sys
 from typing import Annotated
 
 from dnlbench.cli import complete, options
-from dnlbench.cli.output import console, guarded, show, write, write_json
+from dnlbench.cli.output import guarded, show, write, write_json
+from dnlbench.report.console import console
 
 
 @guarded

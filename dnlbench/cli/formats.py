@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnlbench.cli.output import render, show, write
-from dnlbench.compare import Comparison, Gate
+from dnlbench.comparison import Comparison, Gate
 from dnlbench.diagnosis import Diagnosis
 from dnlbench.escape import json_text
 from dnlbench.outputs import write_output

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from dnlbench.cli.output import ExitCode, say
 
 if TYPE_CHECKING:
-    from dnlbench.compare import Gate, Rule
+    from dnlbench.comparison import Gate, Rule
 
 OnInconclusive = Literal["fail", "warn"]
 

@@ -13,21 +13,19 @@ from enum import IntEnum
 from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
 
 from dnlbench.errors import DnlbenchError
 from dnlbench.escape import json_text, terminal
+from dnlbench.report.console import console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dnlbench.report.grid import Grid
 
 _WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 P = ParamSpec("P")
 T = TypeVar("T")
-
-PIPE_WIDTH = 160
-"""Width of output to a file or a pipe, in columns."""
 
 
 class ExitCode(IntEnum):
@@ -43,21 +41,6 @@ class ExitCode(IntEnum):
     """A rule is inconclusive, with ``--inconclusive fail``."""
     NOT_COMPARABLE = 5
     INTERRUPTED = 130
-
-
-class _Console(Console):
-    """A console that escapes control characters in text. Its own colors and cursor movements are not text."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(terminal(segment.text), segment.style)
-
-
-def console(file: IO[str]) -> Console:
-    """Return a console for a stream: as wide as its terminal, or plain and ``PIPE_WIDTH`` wide without one."""
-    # Rich needs both sizes: without a height it treats TERM=dumb as a terminal of 80 columns.
-    width, height = (None, None) if file.isatty() else (PIPE_WIDTH, 50)
-    return _Console(file=file, width=width, height=height, highlight=False, markup=False)
 
 
 def show(*parts: Grid | str) -> None:

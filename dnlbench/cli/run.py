@@ -14,7 +14,7 @@ from dnlbench.cli.gating import Answer
 from dnlbench.cli.output import guarded, say
 
 if TYPE_CHECKING:
-    from dnlbench.compare import Rule
+    from dnlbench.comparison import Rule
 
 
 @guarded
@@ -87,7 +87,7 @@ def _read_rules(texts: Sequence[str], study: str, *, paired: bool) -> list[Rule]
     Raises:
         ConfigurationError: if a rule compares two profiles where there is one.
     """
-    from dnlbench.compare import parse_rule
+    from dnlbench.comparison import parse_rule
     from dnlbench.errors import ConfigurationError
 
     rules = [parse_rule(text, study) for text in texts]

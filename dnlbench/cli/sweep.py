@@ -12,15 +12,15 @@ from dnlbench.cli.output import ExitCode, say, show, write, write_json
 from dnlbench.cli.signals import graceful
 
 if TYPE_CHECKING:
-    from dnlbench.compare import Gate, Rule
+    from dnlbench.comparison import Gate, Rule
     from dnlbench.engine.request import RunRequest
     from dnlbench.engine.run import Result
 
 
 def run_here(request: RunRequest, answer: Answer) -> ExitCode:
     """Run a sweep in this process, save and print its profile, and apply the rules."""
-    from dnlbench.cli.progress import create_progress
     from dnlbench.engine.run import run_sweep
+    from dnlbench.report.progress import create_progress
 
     with graceful(), create_progress(sys.stderr, quiet=answer.quiet) as progress:
         result = run_sweep(request, progress)
@@ -60,7 +60,7 @@ def detach(request: RunRequest, answer: Answer) -> ExitCode:
 
 def _gate(result: Result, rules: Sequence[Rule]) -> Gate | None:
     """Apply the rules to the saved profile. None if there are no rules, or if the sweep was interrupted."""
-    from dnlbench.compare import candidate_of, gate
+    from dnlbench.comparison import candidate_of, gate
 
     profile = result.profile
     if not rules or profile is None or result.interrupted:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dnlbench.compare import Comparison, compare
+from dnlbench.comparison import Comparison, compare
 from dnlbench.errors import ConfigurationError, EngineError
 from dnlbench.noise import Floor, noise_floor
 from dnlbench.paired.session import OnMessage, Session, run_session

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench import units
-from dnlbench.compare import Cell, Comparison, Gate, Overall, Rule
+from dnlbench.comparison import Cell, Comparison, Gate, Overall, Rule
 from dnlbench.escape import csv_text, finite_or_word, json_text
 from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid

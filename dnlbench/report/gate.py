@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dnlbench import units
-from dnlbench.compare import FAILED, Finding, Gate
+from dnlbench.comparison import FAILED, Finding, Gate
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import p_text, ratio_text
 

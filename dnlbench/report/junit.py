@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from dnlbench.compare import Comparison, Finding, Gate, Rule
+from dnlbench.comparison import Comparison, Finding, Gate, Rule
 from dnlbench.escape import printable
 from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.gate import depths_text

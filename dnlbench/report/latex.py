@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dnlbench import units
-from dnlbench.compare import Cell, Comparison, Overall
+from dnlbench.comparison import Cell, Comparison, Overall
 from dnlbench.profiles import Profile
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.grid import Column, Grid

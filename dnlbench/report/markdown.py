@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dnlbench.compare import Comparison, Gate
+from dnlbench.comparison import Comparison, Gate
 from dnlbench.escape import markdown
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, counted, difference_grid, overall_grid, sentences

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from dnlbench import units
-from dnlbench.compare import Cell
+from dnlbench.comparison import Cell
 from dnlbench.profiles import ContrastRecord, IntervalRecord
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity

@@ -145,7 +145,7 @@ class Quantity(Described):
     table: str = ""
     """Title of the table with this quantity. Empty: the main table."""
     compared: bool = True
-    """`dnlbench.compare` compares it between profiles."""
+    """`dnlbench.comparison` compares it between profiles."""
 
 
 @dataclass(frozen=True, kw_only=True)

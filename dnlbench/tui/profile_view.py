@@ -13,7 +13,7 @@ from dnlbench.charts.depth import depth_quantities
 from dnlbench.charts.epochs import metrics_of
 from dnlbench.charts.source import letter, sources_of
 from dnlbench.charts.terminal.text import shortened
-from dnlbench.compare import Comparison, compare
+from dnlbench.comparison import Comparison, compare
 from dnlbench.errors import NotComparableError, ProfileError
 from dnlbench.profiles import Profile, nodes_of, read_profile
 from dnlbench.report.comparison import comparison_grids

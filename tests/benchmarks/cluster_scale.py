@@ -40,7 +40,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dnlbench.cli.progress import PlainProgress
 from dnlbench.events import EngineStarted
 from dnlbench.executor.ray.actors import POLL_S, POLLS_PER_S
 from dnlbench.executor.ray.remote_worker import POLL_INTERVAL_S
@@ -48,6 +47,7 @@ from dnlbench.executor.scheduler import Scheduler
 from dnlbench.machine import Code, read_machine
 from dnlbench.plan import Plan
 from dnlbench.progress import pause_s
+from dnlbench.report.progress import PlainProgress
 from dnlbench.spec import parse_spec
 from dnlbench.store import Execution, RunDir
 from dnlbench.watch import Watcher

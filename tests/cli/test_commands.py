@@ -23,12 +23,13 @@ from rich.text import Text
 
 from dnlbench import cli
 from dnlbench.cli.formats import COMPARISON, PROFILE
-from dnlbench.cli.output import console, guarded
+from dnlbench.cli.output import guarded
 from dnlbench.cli.signals import REQUESTS_TO_END, graceful
 from dnlbench.docs import read_topic, topics
 from dnlbench.escape import terminal
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, save_profile
+from dnlbench.report.console import console
 from dnlbench.spec import list_presets
 from dnlbench.store import Execution, RunDir
 from tests.conftest import MACHINE, TINY

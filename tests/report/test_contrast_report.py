@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dnlbench.compare import compare
+from dnlbench.comparison import compare
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, comparison_json, overall_grid

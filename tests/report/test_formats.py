@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import dnlbench
-from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.escape import csv_text
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.report.html import comparison_html, profile_html

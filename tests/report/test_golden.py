@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.profiles import Profile, read_profile
 from dnlbench.report.comparison import comparison_csv, comparison_json
 from dnlbench.report.junit import comparison_junit

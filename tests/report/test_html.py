@@ -18,7 +18,7 @@ import pytest
 from scipy.stats import t as student
 
 from dnlbench.charts.web import chart_data
-from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.profiles import Profile, read_profile, summarize
 from dnlbench.report.html import comparison_html, profile_html
 from dnlbench.report.html.charts import charts_of

@@ -14,7 +14,7 @@ import pytest
 
 from dnlbench.charts.model import Axis, Chart, Scale, Series, Ticks
 from dnlbench.charts.web import chart_data
-from dnlbench.compare import compare
+from dnlbench.comparison import compare
 from dnlbench.profiles import Profile
 from dnlbench.report.html import comparison_html, profile_html
 from dnlbench.report.html.charts import chart_figures

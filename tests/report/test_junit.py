@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.profiles import Profile
 from dnlbench.report.junit import comparison_junit
 

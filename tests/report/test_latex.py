@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.compare import compare
+from dnlbench.comparison import compare
 from dnlbench.escape import latex, latex_number
 from dnlbench.profiles import Profile, summarize
 from dnlbench.report.latex import comparison_latex, profile_latex

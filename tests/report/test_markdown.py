@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dnlbench.cli.step_summary import add_to_step_summary
-from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.escape import markdown, markdown_line
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.report.markdown import LARGEST_BYTES, comparison_markdown, profile_markdown, within

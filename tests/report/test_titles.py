@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dnlbench.compare import compare, gate, parse_rule
+from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import with_distinct_titles
 from dnlbench.report.gate import gate_grid

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel
 
-from dnlbench.compare import compare
+from dnlbench.comparison import compare
 from dnlbench.errors import SpecError
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, read_listed, read_profile, save_profile

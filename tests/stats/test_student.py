@@ -45,7 +45,7 @@ def test_closed_forms() -> None:
 def test_comparing_needs_no_scipy() -> None:
     """Its import would be the longest part of a comparison."""
     code = (
-        "import sys, dnlbench.compare, dnlbench.stats as s\n"
+        "import sys, dnlbench.comparison, dnlbench.stats as s\n"
         "found = s.welch_log_ratio([1, 2], [3, 4])\n"
         "found.ratio, found.p()\n"
         "sys.exit('scipy' in sys.modules)"

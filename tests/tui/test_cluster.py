@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dnlbench.cli.progress import MOST_LINES, _ended_line, draw
 from dnlbench.events import EngineStarted
 from dnlbench.machine import Node, Slot, short_host, short_model
+from dnlbench.report.progress import MOST_LINES, _ended_line, draw
 from dnlbench.store import RunDir
 from dnlbench.tui.depth import live_source
 from dnlbench.tui.device_lines import DeviceLine, choose_layout, columns_before_work, device_lines, widest_lines

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench.charts.source import letter
 from dnlbench.charts.web import chart_data
-from dnlbench.compare import Comparison, Gate
+from dnlbench.comparison import Comparison, Gate
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import cell_grids, difference_grid, overall_grid, sentences
 from dnlbench.report.costs import cost_grids

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dnlbench.compare.hardware import described, listed
-from dnlbench.compare.model import Difference
+from dnlbench.comparison.hardware import described, listed
+from dnlbench.comparison.model import Difference
 from dnlbench.profiles import Profile, flat_settings, nodes_of
 from dnlbench.studies import STUDIES
 

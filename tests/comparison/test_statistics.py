@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.compare import Comparison, Gate, compare, gate, parse_rule
+from dnlbench.comparison import Comparison, Gate, compare, gate, parse_rule
 from dnlbench.profiles import Profile
 from dnlbench.stats import Interval
 

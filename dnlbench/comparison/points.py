@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dnlbench import profiles, units
-from dnlbench.compare.hardware import ROLES, on_one_hardware, other_hardware
-from dnlbench.compare.model import Match, NewFailure
+from dnlbench.comparison.hardware import ROLES, on_one_hardware, other_hardware
+from dnlbench.comparison.model import Match, NewFailure
 from dnlbench.errors import NotComparableError
 from dnlbench.machine import Machine
 from dnlbench.profiles import Profile, RunRecord, values_of

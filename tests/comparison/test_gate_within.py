@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.compare import Gate, candidate_of, gate, parse_rule
+from dnlbench.comparison import Gate, candidate_of, gate, parse_rule
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile, contrasts_of, save_profile
 from dnlbench.report.junit import comparison_junit

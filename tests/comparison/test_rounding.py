@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.compare import Comparison, allow_rounding, compare, measure_rounding, rounding_floors
-from dnlbench.compare.rounding import ONLY_EXECUTION, Rounding
+from dnlbench.comparison import Comparison, allow_rounding, compare, measure_rounding, rounding_floors
+from dnlbench.comparison.rounding import ONLY_EXECUTION, Rounding
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile, save_profile
 

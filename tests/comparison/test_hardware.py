@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.compare import Cell, Comparison, Overall, compare, gate, parse_rule
+from dnlbench.comparison import Cell, Comparison, Overall, compare, gate, parse_rule
 from dnlbench.machine import Node
 from dnlbench.profiles import Profile, RunRecord
 from tests.conftest import MACHINE

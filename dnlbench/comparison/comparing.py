@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dnlbench.compare.differences import differences, other_problem
-from dnlbench.compare.judging import OverallTest, cell_test, make_cell, make_overall, overall_test
-from dnlbench.compare.model import Cell, Comparison, Match, Overall
-from dnlbench.compare.points import PointPair, Points, matched_points, succeeded
-from dnlbench.compare.rounding import allow_other_execution
+from dnlbench.comparison.differences import differences, other_problem
+from dnlbench.comparison.judging import OverallTest, cell_test, make_cell, make_overall, overall_test
+from dnlbench.comparison.model import Cell, Comparison, Match, Overall
+from dnlbench.comparison.points import PointPair, Points, matched_points, succeeded
+from dnlbench.comparison.rounding import allow_other_execution
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats import RatioTest, count_families, holm_over_families

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scipy import stats as scipy_stats
 
-from dnlbench.compare import MEASURED_APART, Finding, Gate, Rule, compare, gate, parse_rule
+from dnlbench.comparison import MEASURED_APART, Finding, Gate, Rule, compare, gate, parse_rule
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile, summarize
 from dnlbench.studies import STUDIES

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dnlbench import units
-from dnlbench.compare.model import Cell, Comparison, Overall
+from dnlbench.comparison.model import Cell, Comparison, Overall
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats.student import t_quantile

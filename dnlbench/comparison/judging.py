@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dnlbench.compare.model import Cell, Overall
-from dnlbench.compare.points import PointPair
+from dnlbench.comparison.model import Cell, Overall
+from dnlbench.comparison.points import PointPair
 from dnlbench.profiles import Verdict, interval_of, judge
 from dnlbench.stats import RatioTest, geometric_mean, ratio_test, seeds_left_out, seeds_text
 from dnlbench.studies import Quantity

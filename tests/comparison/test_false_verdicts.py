@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from dnlbench.compare import compare
+from dnlbench.comparison import compare
 from dnlbench.profiles import Profile, contrasts_of
 from dnlbench.stats import holm, holm_over_families
 from dnlbench.studies.training import TRAINING

@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dnlbench import units
-from dnlbench.cli.output import console
 from dnlbench.events import PauseState, RunHistory
 from dnlbench.executor.packing import at_a_time
 from dnlbench.machine import Slot, short_host
 from dnlbench.plan import Plan, Run, title
 from dnlbench.progress import Observer, SweepStarted
+from dnlbench.report.console import console
 from dnlbench.report.plan import data_title, plan_preview
 from dnlbench.watch import SweepView
 

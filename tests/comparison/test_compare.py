@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.compare import MEASURED_APART, Cell, Comparison, Overall, compare, judge
+from dnlbench.comparison import MEASURED_APART, Cell, Comparison, Overall, compare, judge
 from dnlbench.errors import NotComparableError
 from dnlbench.machine import Sources
 from dnlbench.profiles import Profile, save_profile, summarize

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dnlbench.compare import FAILED, Rule, parse_rule
+from dnlbench.comparison import FAILED, Rule, parse_rule
 from dnlbench.errors import ConfigurationError
 
 

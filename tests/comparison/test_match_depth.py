@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnlbench.compare import compare
+from dnlbench.comparison import compare
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile, save_profile
 

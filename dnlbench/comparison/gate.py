@@ -24,8 +24,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnlbench.compare.model import Comparison, Overall
-from dnlbench.compare.rules import FAILED, Rule
+from dnlbench.comparison.model import Comparison, Overall
+from dnlbench.comparison.rules import FAILED, Rule
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Contrast, Profile, contrasts_of, within
 from dnlbench.stats import LEVEL, Interval, LogRatio, holm

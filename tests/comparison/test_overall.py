@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from dnlbench.compare import MEASURED_APART, Overall, compare
+from dnlbench.comparison import MEASURED_APART, Overall, compare
 from dnlbench.profiles import Profile
 
 MakeProfile = Callable[..., Profile]

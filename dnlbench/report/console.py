@@ -1,0 +1,29 @@
+"""Consoles for the standard streams: as wide as a terminal, with control characters in text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from dnlbench.escape import terminal
+
+PIPE_WIDTH = 160
+"""Width of output to a file or a pipe, in columns."""
+
+
+class _Console(Console):
+    """A console that escapes control characters in text. Its own colors and cursor movements are not text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(terminal(segment.text), segment.style)
+
+
+def console(file: IO[str]) -> Console:
+    """Return a console for a stream: as wide as its terminal, or plain and ``PIPE_WIDTH`` wide without one."""
+    # Rich needs both sizes: without a height it treats TERM=dumb as a terminal of 80 columns.
+    width, height = (None, None) if file.isatty() else (PIPE_WIDTH, 50)
+    return _Console(file=file, width=width, height=height, highlight=False, markup=False)
