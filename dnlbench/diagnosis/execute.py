@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def diagnose(
             continue
         if on_progress is not None:
             on_progress(f"{run.network} L={run.depth} seed {run.seed}", number + 1, len(runs))
-        metrics.append(_run_metrics(run, part, source.data.classes))
+        metrics.append(_run_metrics(run, part, source.data.choices))
     if not metrics:
         raise ConfigurationError(_nothing(source, left_out))
     points, trends = summarize_runs(metrics)
@@ -123,7 +124,7 @@ def diagnose(
         device=slot.device.name,
         points=points,
         trends=trends,
-        findings=findings_of(*learned, never_learned=never_learned_findings(metrics, source.data.classes)),
+        findings=findings_of(*learned, never_learned=never_learned_findings(metrics, source.data.choices)),
         runs=tuple(metrics),
         left_out=tuple(left_out),
     )
@@ -145,8 +146,8 @@ def _run_metrics(run: RunWithWeights, part: Mapping[str, Any], classes: int | No
 
 def _slot(device: str, data: DataInfo) -> Slot:
     """Choose the slot: on CPUs all cores, but one thread for small images, which do not profit from more."""
-    machine, (_, height, width) = read_machine(), data.input_shape
-    threads = 1 if height * width < SMALL_PIXELS else None
+    machine, pixels = read_machine(), math.prod(data.input_shape[1:])
+    threads = 1 if pixels < SMALL_PIXELS else None
     slots = choose_slots(
         machine.devices, machine.cores, device=device, jobs=1, threads=threads, unusable=machine.unusable
     )

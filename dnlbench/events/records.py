@@ -25,6 +25,12 @@ class Event(BaseModel):
     time: float = Field(default_factory=time.time)
 
 
+Inputs = Literal["images", "values", "tokens"]
+Targets = Literal["classes", "values", "tokens"]
+_BYTES: dict[Inputs, int] = {"images": 1, "values": 4, "tokens": 8}
+"""Memory of one value."""
+
+
 class DataInfo(BaseModel):
     """The data that were used."""
 
@@ -35,10 +41,16 @@ class DataInfo(BaseModel):
     """Hash of the training images, labels and shape, not of the files they came from."""
     samples: int
     """Number of samples in the training split."""
-    input_shape: tuple[int, int, int]
-    """Channels, height and width of an image; 1, positions and channels for other samples."""
+    input_shape: tuple[int, ...]
+    """Channels, height and width of an image; the shape of one sample of other data. In studies without training data 1,
+    positions and channels."""
+    inputs: Inputs = "images"
+    """``images``: uint8, (C, H, W). ``values``: floats of any shape. ``tokens``: integers, (T,). Older records have images."""
     classes: int | None
-    """None if there is no classification."""
+    """Number of outputs of a network: classes, values of a regression target, or tokens of the vocabulary. None if a study has
+    no training data."""
+    targets: Targets = "classes"
+    """``classes``: a class per sample. ``values``: floats per sample. ``tokens``: a token per position."""
     evaluation_sha256: str | None = None
     """The same hash for the evaluation split; None if it is not used, and in records of versions before 0.8."""
     evaluation_samples: int | None = None
@@ -46,12 +58,17 @@ class DataInfo(BaseModel):
 
     @property
     def loaded_bytes(self) -> int:
-        """Memory of the images of both splits, one byte per value."""
-        return (self.samples + (self.evaluation_samples or 0)) * math.prod(self.input_shape)
+        """Memory of the inputs of both splits."""
+        return (self.samples + (self.evaluation_samples or 0)) * math.prod(self.input_shape) * _BYTES[self.inputs]
+
+    @property
+    def choices(self) -> int | None:
+        """Number of classes or tokens that a prediction chooses from; None if the targets are values."""
+        return None if self.targets == "values" else self.classes
 
     def differing_split(self, other: DataInfo) -> str | None:
         """Return ``training`` or ``evaluation`` if that split differs from ``other``; evaluation only if both record a hash."""
-        if (self.sha256, self.classes) != (other.sha256, other.classes):
+        if (self.sha256, self.classes, self.targets) != (other.sha256, other.classes, other.targets):
             return "training"
         hashes = {self.evaluation_sha256, other.evaluation_sha256} - {None}
         return "evaluation" if len(hashes) > 1 else None

@@ -224,7 +224,7 @@ def _follows(profile: Profile) -> bool:
     study = STUDIES[profile.study]
     has_hardware = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
     methods = [CURRENT, METHOD_0_7] if has_hardware else [CURRENT, METHOD_0_7, METHOD_0_6]
-    classes = profile.data.classes
+    classes = profile.data.choices
     return any(_agree(profile.summary, summarize(profile.runs, study, method, classes=classes)) for method in methods)
 
 

@@ -75,7 +75,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         data=prepared.data,
         interleaved=state.session,
         runs=runs,
-        summary=summarize(runs, plan.study, classes=prepared.data.classes),
+        summary=summarize(runs, plan.study, classes=prepared.data.choices),
     )
 
 

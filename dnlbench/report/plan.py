@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from dnlbench import units
@@ -53,11 +54,28 @@ def plan_preview(
 
 def data_title(plan: Plan, data: DataInfo) -> str:
     """Return ``digits-quick: 27 runs on digits, 1500 images of 1×8×8 in 10 classes``."""
-    channels, height, width = data.input_shape
-    shape = f"images of {channels}×{height}×{width} in {data.classes} classes"
+    samples = f"{data.samples} {_described(data)}"
+    return f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')} on {data.name}, {samples}"
+
+
+def _described(data: DataInfo) -> str:
     if data.classes is None:
-        shape = f"samples of {height} positions with {width} channels"
-    return f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')} on {data.name}, {data.samples} {shape}"
+        _, positions, channels = data.input_shape
+        return f"samples of {positions} positions with {channels} channels"
+    shape = "×".join(map(str, data.input_shape))
+    inputs = {
+        "images": f"images of {shape}",
+        "values": f"samples of {units.counted(data.input_shape[0], 'value')}"
+        if len(data.input_shape) == 1
+        else f"samples of {shape} values",
+        "tokens": f"sequences of {units.counted(math.prod(data.input_shape), 'token')}",
+    }
+    targets = {
+        "classes": f"in {data.classes} classes",
+        "values": f"with {units.counted(data.classes, 'target value')}",
+        "tokens": f"from a vocabulary of {data.classes}",
+    }
+    return f"{inputs[data.inputs]} {targets[data.targets]}"
 
 
 def _times(factor: float) -> str:

@@ -60,7 +60,7 @@ def _ratio(deepest: PointSummary, name: str) -> str:
 
 def never_learned_sentences(profile: Profile) -> Iterator[str]:
     """Yield a sentence for each network and depth with runs that never learned."""
-    classes = profile.data.classes
+    classes = profile.data.choices
     losses_by_point: dict[Point, list[float]] = {}
     for run, loss in runs_that_never_learned(profile.runs, classes):
         losses_by_point.setdefault(run.point, []).append(loss)

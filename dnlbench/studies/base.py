@@ -14,8 +14,8 @@ from dnlbench.events.epochs import FIELDS
 from dnlbench.stats import Range
 from dnlbench.studies.added import completed, essential
 
-InputShape = tuple[int, int, int]
-"""Channels, height and width of one image."""
+InputShape = tuple[int, ...]
+"""Shape of one input: channels, height and width of an image; any other number of axes for other data."""
 
 
 class Section(BaseModel):

@@ -9,7 +9,7 @@ from dnlbench.watch import SweepView
 
 def live_source(view: SweepView) -> Source:
     """Return means and fits as in a profile. A run that has not ended counts with its latest values."""
-    study, classes = view.plan.study, view.prepared.data.classes if view.prepared else None
+    study, classes = view.plan.study, view.prepared.data.choices if view.prepared else None
     runs = [run_record(run, view.histories[run.run_id], study, live=True) for run in view.plan.runs]
     final = all(view.is_over(run) for run in view.plan.runs)
     return Source(study=study, runs=runs, summary=summarize(runs, study, classes=classes), final=final)

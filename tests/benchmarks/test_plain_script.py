@@ -57,8 +57,8 @@ def test_both_have_equal_losses(make_plan: Callable[..., Plan], slot: Slot) -> N
         )
         expected = [event.train_loss for event in runner.run(job) if isinstance(event, EpochDone)]
     split, optimizer = runner.data.training, plain_script.make_optimizer(network)
-    images = np.ascontiguousarray(split.images.permute(0, 2, 3, 1).numpy())
-    data_set = plain_script.Images(images, split.labels.tolist())
+    images = np.ascontiguousarray(split.inputs.permute(0, 2, 3, 1).numpy())
+    data_set = plain_script.Images(images, split.targets.tolist())
     found = []
     for epoch in (1, 2):
         order = epoch_order(len(split), run.seed, epoch).tolist()

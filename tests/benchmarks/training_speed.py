@@ -218,7 +218,7 @@ def _spec(chosen: argparse.Namespace, depths: Sequence[int], precision: str, *, 
 
 def _arrays(runner: TrainingRunner) -> tuple[np.ndarray, list[int]]:
     split = runner.data.training
-    return np.ascontiguousarray(split.images.permute(0, 2, 3, 1).numpy()), split.labels.tolist()
+    return np.ascontiguousarray(split.inputs.permute(0, 2, 3, 1).numpy()), split.targets.tolist()
 
 
 def _held(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:

@@ -33,7 +33,7 @@ def test_digits_are_scikit_learns_scaled_to_bytes() -> None:
     data = load("digits", evaluate=True)
     assert data.evaluation is not None
     assert (len(data.training), len(data.evaluation)) == (1500, 297)
-    both = torch.cat([data.training.images, data.evaluation.images])[:, 0]
+    both = torch.cat([data.training.inputs, data.evaluation.inputs])[:, 0]
     assert both.dtype == torch.uint8
     assert np.array_equal(np.rint(both.numpy() / 255 * 16), load_digits().images)
     assert (both == 255).any()
@@ -76,9 +76,9 @@ def test_cifar10_is_read_from_its_format(tmp_path: Path, monkeypatch: pytest.Mon
     images, labels = write_cifar10(tmp_path, monkeypatch)
     data = load("cifar10", root=str(tmp_path), evaluate=True)
     assert data.evaluation is not None
-    assert np.array_equal(data.training.images.numpy(), images[:50])
-    assert data.training.labels.tolist() == labels[:50]
-    assert np.array_equal(data.evaluation.images.numpy(), images[50:])
+    assert np.array_equal(data.training.inputs.numpy(), images[:50])
+    assert data.training.targets.tolist() == labels[:50]
+    assert np.array_equal(data.evaluation.inputs.numpy(), images[50:])
     assert data.info.input_shape == (3, 32, 32)
 
 
@@ -88,8 +88,8 @@ def test_svhn_is_read_from_its_format(tmp_path: Path, monkeypatch: pytest.Monkey
     scipy.io.savemat(tmp_path / "train_32x32.mat", {"X": images, "y": labels[:, None].astype(np.uint8)})
     monkeypatch.setattr(torchvision.datasets.svhn, "check_integrity", lambda *_: True)
     data = load("svhn", root=str(tmp_path))
-    assert np.array_equal(data.training.images.numpy(), images.transpose(3, 2, 0, 1))
-    assert data.training.labels.tolist() == (labels % 10).tolist()
+    assert np.array_equal(data.training.inputs.numpy(), images.transpose(3, 2, 0, 1))
+    assert data.training.targets.tolist() == (labels % 10).tolist()
     assert data.info.classes == 10
 
 
@@ -183,10 +183,10 @@ def test_image_folders_are_read_as_rgb_with_classes_by_name(tmp_path: Path) -> N
     Image.fromarray(np.full((4, 6), 7, dtype=np.uint8)).save(tmp_path / "train" / "a" / "9-grey.png")
     data = load("image-folder", root=str(tmp_path))
     assert data.info.input_shape == (3, 4, 6)
-    assert data.training.labels.tolist() == [0, 0, 1, 1]
-    assert (data.training.images[1] == 7).all()
+    assert data.training.targets.tolist() == [0, 0, 1, 1]
+    assert (data.training.inputs[1] == 7).all()
     original = np.asarray(Image.open(tmp_path / "train" / "b" / "0.png"))
-    assert np.array_equal(data.training.images[2].numpy(), original.transpose(2, 0, 1))
+    assert np.array_equal(data.training.inputs[2].numpy(), original.transpose(2, 0, 1))
 
 
 def test_the_evaluation_split_has_the_classes_of_the_training_split(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_evaluation_split_has_the_classes_of_the_training_split(tmp_path: Pa
     write_images(tmp_path, "test", {"c": [(2, 2)], "b": [(2, 2)]})
     data = load("image-folder", root=str(tmp_path), evaluate=True)
     assert data.evaluation is not None
-    assert data.evaluation.labels.tolist() == [1, 2]
+    assert data.evaluation.targets.tolist() == [1, 2]
     write_images(tmp_path, "test", {"d": [(2, 2)]})
     with pytest.raises(DataError, match="test has classes that are not in the training split: d"):
         load("image-folder", root=str(tmp_path), evaluate=True)
@@ -211,7 +211,7 @@ def test_a_limit_is_a_fixed_choice_over_all_classes(tmp_path: Path) -> None:
     write_images(tmp_path, "train", {"a": [(2, 2)] * 20, "b": [(2, 2)] * 20})
     data, again = (load("image-folder", root=str(tmp_path), limit=10) for _ in range(2))
     assert len(data.training) == 10
-    assert set(data.training.labels.tolist()) == {0, 1}
+    assert set(data.training.targets.tolist()) == {0, 1}
     assert data.info == again.info
 
 
@@ -245,9 +245,9 @@ def test_synthetic_images_have_the_requested_shape_and_distinct_classes() -> Non
     assert data.info.input_shape == (2, 8, 8)
     assert data.evaluation is not None
     train, test = data.training, data.evaluation
-    means = torch.stack([train.images[train.labels == c].float().mean(0).flatten() for c in range(3)])
-    nearest = torch.cdist(test.images.float().flatten(1), means).argmin(dim=1)
-    assert (nearest == test.labels).float().mean() > 0.95
+    means = torch.stack([train.inputs[train.targets == c].float().mean(0).flatten() for c in range(3)])
+    nearest = torch.cdist(test.inputs.float().flatten(1), means).argmin(dim=1)
+    assert (nearest == test.targets).float().mean() > 0.95
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5000, 2**24])
@@ -267,8 +267,8 @@ def test_synthetic_images_do_not_depend_on_the_chunk_size(
         split = synthetic.make_synthetic(settings, training).split
         chosen = choose(samples, settings, training=training)
         assert len(split) == (limit if limit and training else samples)
-        assert np.array_equal(split.images.numpy(), expected[chosen])
-        assert split.labels.tolist() == (chosen % classes).tolist()
+        assert np.array_equal(split.inputs.numpy(), expected[chosen])
+        assert split.targets.tolist() == (chosen % classes).tolist()
 
 
 def test_the_hash_of_synthetic_data_is_that_of_earlier_versions() -> None:
@@ -322,6 +322,6 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 def test_a_batch_is_scaled_to_the_unit_interval() -> None:
     split = load("digits").training
     images, labels = split.batch(torch.tensor([5, 0]))
-    assert torch.equal(images, split.images[[5, 0]].float() / 255)
-    assert labels.tolist() == split.labels[[5, 0]].tolist()
+    assert torch.equal(images, split.inputs[[5, 0]].float() / 255)
+    assert labels.tolist() == split.targets[[5, 0]].tolist()
     assert images.max() == 1.0

@@ -84,7 +84,7 @@ def dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def batches(order: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
     data = load_dataset(DataSettings(limit=SAMPLES), evaluate=False).training
-    return [(data.images[i].float() / 255, data.labels[i]) for i in torch.split(order, size)]
+    return [(data.inputs[i].float() / 255, data.targets[i]) for i in torch.split(order, size)]
 
 
 @torch.no_grad()
@@ -129,7 +129,7 @@ def test_the_final_network_is_measured_as_by_an_explicit_loop(
     )
     evaluation = load_dataset(DataSettings(limit=SAMPLES), evaluate=True).evaluation
     assert evaluation is not None
-    loss, accuracy = loss_and_accuracy(network, [(evaluation.images.float() / 255, evaluation.labels)])
+    loss, accuracy = loss_and_accuracy(network, [(evaluation.inputs.float() / 255, evaluation.targets)])
     expected["evaluation_loss"] = loss
     assert result == pytest.approx(expected, rel=2e-5)
     last = [event for event in events if isinstance(event, EpochDone)][-1]

@@ -227,7 +227,7 @@ def test_images_below_a_class_folder_and_behind_links_are_read_once(folder: Path
     (folder / "circle").symlink_to(folder)
     data = load(folder)
     assert (data.info.samples, data.info.classes) == (7, 2)
-    assert data.training.images[:, 0, 0, 0].tolist() == [10, 11, 12, 30, 200, 201, 202]
+    assert data.training.inputs[:, 0, 0, 0].tolist() == [10, 11, 12, 30, 200, 201, 202]
     assert data.warnings == (
         f"{folder}: skipped c (link to a folder that is already used), circle (link to a folder that is already used), "
         "a/self (link to a folder that is already used), b/other (link to a folder that is already used) and 1 more",

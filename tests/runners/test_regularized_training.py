@@ -129,7 +129,7 @@ def test_losses_are_those_of_an_explicit_loop(make_plan: MakePlan, slot: Slot, t
         total, norms, order = 0.0, [], epoch_order(150, seed=5, epoch=epoch).tolist()
         for start in range(0, 150, 32):
             batch = order[start : start + 32]
-            loss = functional.cross_entropy(network(data.images[batch].double().div(255).float()), data.labels[batch])
+            loss = functional.cross_entropy(network(data.inputs[batch].double().div(255).float()), data.targets[batch])
             gradients = torch.autograd.grad(loss + 0.02 * network.regularizer(), list(network.parameters()))
             for p, v, g in zip(network.parameters(), momentum, gradients, strict=True):
                 v.mul_(0.9).add_(g)

@@ -78,8 +78,8 @@ def test_losses_are_those_of_an_explicit_loop(make_plan: MakePlan, slot: Slot) -
         total, order = 0.0, epoch_order(150, seed=5, epoch=epoch).tolist()
         for start in range(0, 150, 32):
             batch = order[start : start + 32]
-            logits = network(data.images[batch].double().div(255).float())
-            loss = functional.nll_loss(functional.log_softmax(logits, 1), data.labels[batch])
+            logits = network(data.inputs[batch].double().div(255).float())
+            loss = functional.nll_loss(functional.log_softmax(logits, 1), data.targets[batch])
             gradients = torch.autograd.grad(loss, list(network.parameters()))
             for p, v, g in zip(network.parameters(), momentum, gradients, strict=True):
                 v.mul_(0.9).add_(g)
@@ -186,7 +186,7 @@ def test_a_custom_network(make_plan: MakePlan, slot: Slot, tmp_path: Path, monke
         ("own_networks:nothing", "cannot be imported: AttributeError"),
         ("no_such_module:f", "cannot be imported: ModuleNotFoundError"),
         ("own_networks:not_callable", "is an int; it must be a function"),
-        ("own_networks:too_many", r"returns \(2, 11\) for 2 images; expected logits of shape \(2, 10\)"),
+        ("own_networks:too_many", r"returns \(2, 11\) for 2 images; expected outputs of shape \(2, 10\)"),
         (
             "own_networks:broken",
             r"at depth 2 cannot be built: ZeroDivisionError: a bug of the user's \(own_networks.py:14\)",

@@ -14,6 +14,7 @@ from dnlbench.errors import NetworkError, SpecError
 from dnlbench.events import DataInfo
 from dnlbench.runners.checkpoint import CheckpointError, packed, require_readable
 from dnlbench.runners.custom_code import FAILURES, a, describe, load_function, restored_settings
+from dnlbench.runners.training.data import blank_inputs
 from dnlbench.runners.training.learner import regularizer_method
 from dnlbench.studies import Point
 from dnlbench.studies.training.spec import NETWORKS, TrainingSpec, is_factory
@@ -23,8 +24,8 @@ def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module
     """Build the network of a point, initialized from torch's global random state.
 
     For a name ``package.module:factory``, the factory is called with the keyword arguments ``depth``, ``input_shape``
-    (channels, height, width), ``classes`` and ``network`` (the spec's ``[network]`` table as a dict). It returns a module that
-    maps images (B, C, H, W) to logits (B, classes).
+    (of an image channels, height, width), ``classes`` and ``network`` (the spec's ``[network]`` table as a dict). It returns a
+    module that maps inputs (B, …) to outputs (B, classes); if the targets are tokens (B, T), to outputs (B, T, classes).
 
     One forward pass in evaluation mode initializes lazy layers from the same random state.
 
@@ -39,8 +40,13 @@ def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module
         if not isinstance(module, nn.Module):
             raise NetworkError(f"{point.network} returns {a(type(module).__name__)}; it must return a torch.nn.Module")
         if _is_lazy(module):
-            _materialize(module, data.input_shape)
+            _materialize(module, data)
         return module
+    if len(data.input_shape) != 3 or data.inputs == "tokens" or data.targets != "classes":
+        raise SpecError(
+            f"sweep.networks: {point.network} needs images (C, H, W) and classes; {data.name} has {data.inputs} of shape "
+            f"{data.input_shape} and targets that are {data.targets}. Use a custom network (package.module:factory)"
+        )
     return DNLNetwork(
         point.network, **arguments, **spec.network.model_dump(exclude={"attention_initialization", "options"})
     )
@@ -51,11 +57,11 @@ def _is_lazy(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _materialize(network: nn.Module, shape: tuple[int, ...]) -> None:
+def _materialize(network: nn.Module, data: DataInfo) -> None:
     """Run one forward pass, in evaluation mode so that batch-norm statistics do not change."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
-    network(torch.zeros(2, *shape))
+    network(blank_inputs(data, 2))
     for module, mode in modes.items():
         module.training = mode
     if _is_lazy(network):
@@ -65,7 +71,7 @@ def _materialize(network: nn.Module, shape: tuple[int, ...]) -> None:
 def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.device) -> None:
     """Check that the network of a point can be built; a built-in network without allocating memory.
 
-    A custom network must also return logits (B, classes), have a state that a checkpoint can store, and, if
+    A custom network must also return outputs of the right shape, have a state that a checkpoint can store, and, if
     ``train.regulariser_weight`` is not 0, have a regularizer.
 
     Raises:
@@ -84,13 +90,16 @@ def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.
         raise NetworkError(f"{title} cannot be built: {describe(error)}") from error
     try:
         with torch.no_grad():
-            logits = network(torch.zeros(2, *data.input_shape, device=device))
+            outputs = network(blank_inputs(data, 2).to(device))
     except FAILURES as error:
-        raise NetworkError(f"{title} fails on 2 images of shape {data.input_shape}: {describe(error)}") from error
-    shape = tuple(getattr(logits, "shape", ()))
-    if shape != (2, data.classes):
         raise NetworkError(
-            f"{title} returns {shape or type(logits).__name__} for 2 images; expected logits of shape (2, {data.classes})"
+            f"{title} fails on 2 {data.inputs} of shape {data.input_shape}: {describe(error)}"
+        ) from error
+    shape = tuple(getattr(outputs, "shape", ()))
+    expected = (2, *(data.input_shape if data.targets == "tokens" else ()), data.classes)
+    if shape != expected:
+        raise NetworkError(
+            f"{title} returns {shape or type(outputs).__name__} for 2 {data.inputs}; expected outputs of shape {expected}"
         )
     try:
         require_readable(packed({"network": network.state_dict()}))

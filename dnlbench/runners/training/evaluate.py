@@ -104,11 +104,11 @@ def recalibrate(learner: Learner, index: int, split: Split, batch_size: int, *, 
 
 @torch.no_grad()
 def _score(learner: Learner, index: int, split: Split, batches: Iterable[Tensor], *, bf16: bool) -> Score:
-    loss, correct, device = 0.0, 0, split.images.device
+    loss, correct, device = 0.0, 0, split.device
     for indices in batches:
-        images, labels = split.batch(indices.to(device))
+        inputs, targets = split.batch(indices.to(device))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits = learner.logits(index, images)
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(dim=1) == labels).sum())
+            logits = learner.logits(index, inputs)
+        loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
+        correct += int((logits.argmax(dim=1) == targets).sum())
     return Score(loss / len(split), correct / len(split))

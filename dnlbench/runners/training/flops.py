@@ -13,11 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-
-_BATCH = 2
-"""Samples in the counted pass. Batch norm cannot train on a single sample."""
 
 _PRODUCT = re.compile(
     r"attention|transformer|rnn|lstm|gru|convol|conv_|matmul|mm(_|$)|mv$|dot$|cdist|fft|linear|linalg"
@@ -26,8 +23,8 @@ _PRODUCT = re.compile(
 _CHEAP = re.compile("upsample|vector_norm")
 
 
-def forward_flops(network: nn.Module, shape: tuple[int, ...]) -> float | None:
-    """Count the operations of the forward pass per sample of shape ``(C, H, W)``, in training mode.
+def forward_flops(network: nn.Module, inputs: Tensor) -> float | None:
+    """Count the operations of the forward pass per sample, in training mode, on a batch of at least 2 samples.
 
     The pass runs on a copy of the network and the random state is restored, so training is not affected. In evaluation mode
     torch would fuse transformer layers into operators without a known cost.
@@ -42,10 +39,10 @@ def forward_flops(network: nn.Module, shape: tuple[int, ...]) -> float | None:
     unknown = _UnknownProducts(counter.flop_registry)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), unknown, counter:
-            copy.deepcopy(network).train()(torch.zeros(_BATCH, *shape, device=device))
+            copy.deepcopy(network).train()(inputs.to(device))
     except Exception:  # a network that cannot be counted may still train
         return None
-    return None if unknown.names else counter.get_total_flops() / _BATCH or None
+    return None if unknown.names else counter.get_total_flops() / len(inputs) or None
 
 
 def _scaled_dot_products() -> dict[Any, Callable[..., int]]:

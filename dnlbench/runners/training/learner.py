@@ -46,12 +46,12 @@ class Learner:
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.parameters if p.requires_grad) // self.size
 
-    def losses(self, images: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Compute each network's mean cross-entropy on its own batch.
 
-        Images have shape (S, B, C, H, W), labels (S, B) and the result (S,).
+        Inputs have shape (S, B, …), targets (S, B) or (S, B, …), and the result (S,).
         """
-        return functional.cross_entropy(self.network(images[0]), labels[0]).unsqueeze(0)
+        return functional.cross_entropy(self.network(inputs[0]), targets[0]).unsqueeze(0)
 
     def backward(self, losses: Tensor) -> None:
         """Accumulate gradients of the objectives ``J_L = loss + lambda R_L``, Eq. (4) of arXiv 2510.02049.
@@ -77,9 +77,9 @@ class Learner:
         """Return the Euclidean norms of the current gradients, shape (S,)."""
         return torch.stack([nn.utils.get_total_norm(self.gradients(index).values()) for index in range(self.size)])
 
-    def logits(self, index: int, images: Tensor) -> Tensor:
-        """Apply one network to images (B, C, H, W)."""
-        logits: Tensor = self.network(images)
+    def logits(self, index: int, inputs: Tensor) -> Tensor:
+        """Apply one network to inputs (B, …)."""
+        logits: Tensor = self.network(inputs)
         return logits
 
     def values(self, index: int) -> dict[str, Tensor]:

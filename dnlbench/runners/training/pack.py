@@ -38,19 +38,19 @@ class PackLearner(Learner):
         """The buffers, with a leading axis of seeds."""
         return list(self._buffers.values())
 
-    def losses(self, images: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         def loss(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
             logits: Tensor = functional_call(self.network, (dict(parameters), dict(buffers)), (x,))
             return functional.cross_entropy(logits, y)
 
-        losses: Tensor = torch.vmap(loss, randomness="different")(self._parameters, self._buffers, images, labels)
+        losses: Tensor = torch.vmap(loss, randomness="different")(self._parameters, self._buffers, inputs, targets)
         return losses
 
     def gradients(self, index: int) -> dict[str, Tensor]:
         return {name: p.grad[index] for name, p in self._parameters.items() if p.grad is not None}
 
-    def logits(self, index: int, images: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self.network, self.values(index), (images,))
+    def logits(self, index: int, inputs: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self.network, self.values(index), (inputs,))
         return logits
 
     def regularizer(self, index: int) -> Tensor:

@@ -36,9 +36,9 @@ class TrainingStep:
         """Take a step. Add each network's loss and gradient norm at the weights before the step to the tally."""
         learner = self._learner
         learner.optimizer.zero_grad(set_to_none=True)
-        images, labels = self._split.batch(indices.flatten())
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            losses = learner.losses(images.view(*indices.shape, *images.shape[1:]), labels.view(indices.shape))
+        inputs, targets = self._split.batch(indices.flatten())
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            losses = learner.losses(*(part.view(*indices.shape, *part.shape[1:]) for part in (inputs, targets)))
         learner.backward(losses)
         self._tally.add(losses.detach() * indices.shape[1], learner.gradient_norms())
         learner.optimizer.step()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dnlbench.architecture import ARCHITECTURES
 from dnlbench.events import DataInfo
+from dnlbench.runners.training.data import blank_inputs
 from dnlbench.runners.training.flops import forward_flops
 from dnlbench.runners.training.progress import Stopwatch
 from dnlbench.studies import Point
@@ -37,7 +38,7 @@ def training_flops(network: nn.Module, spec: TrainingSpec, point: Point, data: D
         None if they are unknown.
     """
     if is_factory(point.network):
-        flops = forward_flops(network, data.input_shape)
+        flops = forward_flops(network, blank_inputs(data, 2))
         return None if flops is None else PASSES * flops
     assert data.classes is not None, "training data have classes"
     size = network_size(ARCHITECTURES[point.network], point.depth, data.input_shape, data.classes, spec.network)

@@ -284,11 +284,13 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     differences and computes its gradient block by block. The work of a custom network is assumed to be that of a DenseNet;
     its memory and parameters are unknown.
     """
-    assumed_shape, assumed_classes = spec.data.known_input or _ASSUMED_INPUT
+    known_shape, known_classes = spec.data.known_input or _ASSUMED_INPUT
+    shape, classes = shape or known_shape, classes or known_classes
+    if len(shape) != 3:  # of a custom network
+        shape, _ = _ASSUMED_INPUT
     architecture = ARCHITECTURES["densenet" if is_factory(point.network) else point.network]
-    shape = shape or assumed_shape
     settings = _resolved(spec.network, architecture, shape)
-    size = network_size(architecture, point.depth, shape, classes or assumed_classes, settings)
+    size = network_size(architecture, point.depth, shape, classes, settings)
     if is_factory(point.network):
         return Estimate(parameters=None, memory_bytes=None, work=size.work)
     value_bytes = 2 if spec.train.precision == "bf16" else 4

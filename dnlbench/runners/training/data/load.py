@@ -51,8 +51,10 @@ def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
         name=settings.dataset,
         sha256=training.sha256,
         samples=len(training),
-        input_shape=tuple(training.images.shape[1:]),
+        input_shape=tuple(training.inputs.shape[1:]),
+        inputs=training.kind_of_inputs,
         classes=loaded.classes,
+        targets=training.kind_of_targets,
         evaluation_sha256=evaluation.split.sha256 if evaluation else None,
         evaluation_samples=len(evaluation.split) if evaluation else None,
     )
@@ -64,8 +66,16 @@ def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
     )
 
 
+def blank_inputs(data: DataInfo, count: int) -> torch.Tensor:
+    """Return inputs of zeros in the form in which networks read them, to try networks before training."""
+    dtype = torch.int64 if data.inputs == "tokens" else torch.float32
+    return torch.zeros(count, *data.input_shape, dtype=dtype)
+
+
 def _check(split: Split, settings: DataSettings) -> None:
-    classes = len(np.unique(split.labels.numpy()))
+    if split.kind_of_targets != "classes":
+        return
+    classes = len(np.unique(split.targets.numpy()))
     if classes < 2:
         raise DataError(
             f"data.dataset = {settings.dataset!r}: the training split has {len(split)} samples of {classes} "

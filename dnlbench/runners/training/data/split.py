@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dnlbench import units
 from dnlbench.errors import DataError
+from dnlbench.events.records import Inputs, Targets
 from dnlbench.machine import cpu_memory
 from dnlbench.studies.base import InputShape
 from dnlbench.studies.training.spec import DataSettings
@@ -23,31 +24,56 @@ _CHOICE_SEED = 20251002
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images and their classes."""
+    """Inputs and their targets."""
 
-    images: Tensor
-    """uint8, shape (N, C, H, W)."""
-    labels: Tensor
-    """int64, shape (N,)."""
+    inputs: Tensor
+    """uint8 images (N, C, H, W), float32 values (N, …) or int64 tokens (N, T)."""
+    targets: Tensor
+    """int64 classes (N,), float32 values (N, outputs) or int64 tokens (N, T)."""
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
+
+    @property
+    def device(self) -> torch.device:
+        return self.inputs.device
+
+    @property
+    def kind_of_inputs(self) -> Inputs:
+        if self.inputs.dtype == torch.uint8:
+            return "images"
+        return "values" if self.inputs.is_floating_point() else "tokens"
+
+    @property
+    def kind_of_targets(self) -> Targets:
+        if self.targets.is_floating_point():
+            return "values"
+        return "classes" if self.targets.dim() == 1 else "tokens"
 
     @property
     def sha256(self) -> str:
-        """The hash of shape, pixels and labels. The split must be on the CPU."""
-        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        digest.update(self.images.numpy().data)
-        digest.update(self.labels.numpy().data)
+        """The hash of shape, inputs and targets. The split must be on the CPU."""
+        digest = hashlib.sha256(repr(tuple(self.inputs.shape)).encode())
+        digest.update(self.inputs.numpy().data)
+        digest.update(self.targets.numpy().data)
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> Split:
-        return Split(images=self.images.to(device), labels=self.labels.to(device))
+        return Split(inputs=self.inputs.to(device), targets=self.targets.to(device))
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images in [0, 1], float32 in channels-last format, and labels. ``indices`` are on the split's device."""
-        images = self.images[indices].to(torch.float32).div_(255)
-        return images.contiguous(memory_format=torch.channels_last), self.labels[indices]
+        """Return inputs and targets. ``indices`` are on the split's device.
+
+        Images are in [0, 1], float32 in channels-last format. Other inputs are returned unchanged.
+        """
+        return network_input(self.inputs[indices]), self.targets[indices]
+
+
+def network_input(inputs: Tensor) -> Tensor:
+    """Return the inputs in the form in which networks read them."""
+    if inputs.dtype == torch.uint8:
+        inputs = inputs.to(torch.float32).div_(255)
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +106,7 @@ def make_split(images: NDArray[Any], labels: Any, chosen: NDArray[np.int64] | No
     labels = np.asarray(labels, dtype=np.int64)
     if chosen is not None and len(chosen) < len(images):
         images, labels = images[chosen], labels[chosen]
-    return Split(images=torch.from_numpy(np.ascontiguousarray(images, np.uint8)), labels=torch.from_numpy(labels))
+    return Split(inputs=torch.from_numpy(np.ascontiguousarray(images, np.uint8)), targets=torch.from_numpy(labels))
 
 
 def empty_images(count: int, shape: InputShape, settings: DataSettings) -> NDArray[np.uint8]:
