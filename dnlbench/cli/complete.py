@@ -12,6 +12,8 @@ from typer import Context
 PACKAGE = resources.files("dnlbench")
 KEYS = PACKAGE / "cli" / "spec_keys.json"
 """Keys of a spec by study, so that completion need not build the models of `dnlbench.studies`; a test compares both."""
+EXECUTORS = ("inline", "local", "ray")
+"""Names of built-in parts, whose declarations are not imported here; a test compares both."""
 RUNS = Path(".dnlbench") / "runs"
 
 
@@ -60,6 +62,11 @@ def devices(incomplete: str) -> list[str]:
     return _matching(("auto", "cpu", "cuda", "mps"), incomplete)
 
 
+def executors(incomplete: str) -> list[str]:
+    """Return names of executors."""
+    return _matching((*EXECUTORS, *_installed("executors")), incomplete)
+
+
 def plot_kinds(incomplete: str) -> list[str]:
     """Return kinds of panels."""
     return _matching(("cost", "depth", "epochs"), incomplete)
@@ -67,6 +74,13 @@ def plot_kinds(incomplete: str) -> list[str]:
 
 def _matching(names: Iterable[str], incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _installed(kinds: str) -> Iterator[str]:
+    """Yield the names of parts of installed packages."""
+    from importlib import metadata
+
+    return (entry.name for entry in metadata.entry_points(group=f"dnlbench.{kinds}"))
 
 
 def _presets() -> Iterator[str]:

@@ -157,11 +157,12 @@ Resume = Annotated[
     ),
 ]
 Executor = Annotated[
-    Literal["local", "inline", "ray"],
+    str,
     Option(
-        metavar="local|inline|ray",
-        help="Train in worker processes (local), in this process for debugging (inline) or on a Ray cluster (ray). "
-        "Default: local.",
+        metavar="local|inline|ray|NAME",
+        help="Train in worker processes (local), in this process for debugging (inline), on a Ray cluster (ray), or with "
+        "another executor of dnlbench list executors, or module:object. Default: local.",
+        autocompletion=complete.executors,
         rich_help_panel=DEVICES,
     ),
 ]

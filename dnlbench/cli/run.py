@@ -15,6 +15,7 @@ from dnlbench.cli.output import guarded, say
 
 if TYPE_CHECKING:
     from dnlbench.comparison import Rule
+    from dnlbench.engine.request import RunRequest
 
 
 @guarded
@@ -73,7 +74,7 @@ def run(
     )
     request = resumed(asked)
     paired = against is not None or bool(against_set)
-    _check_options(paired=paired, detach=detach, on_ray=request.executor == "ray", out_base=out_base, rules=fail_on)
+    _check_options(paired=paired, detach=detach, request=request, out_base=out_base, rules=fail_on)
     rules = _read_rules(fail_on or (), request.plan.spec.study, paired=paired)
     answer = Answer(rules=rules, inconclusive=inconclusive, json=json_, quiet=quiet)
     if paired:
@@ -100,14 +101,14 @@ def _read_rules(texts: Sequence[str], study: str, *, paired: bool) -> list[Rule]
 
 
 def _check_options(
-    *, paired: bool, detach: bool, on_ray: bool, out_base: Path | None, rules: Sequence[str] | None
+    *, paired: bool, detach: bool, request: RunRequest, out_base: Path | None, rules: Sequence[str] | None
 ) -> None:
     from dnlbench.errors import ConfigurationError
 
     problems = {
         "--detach: not available for paired benchmarks; remove it, or --against and --against-set": paired and detach,
-        "--executor ray: not available for paired benchmarks, which need a single machine; remove it": paired
-        and on_ray,
+        f"--executor {request.executor}: not available for paired benchmarks, which need a single machine; remove it": paired
+        and not request.executor_type.on_this_machine,
         "--out-base: requires --against or --against-set": out_base is not None and not paired,
         "--fail-on: not available with --detach, which returns before the sweep ends; remove one of them": detach
         and bool(rules),

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import RunDirError
-from dnlbench.events import CLUSTER
 from dnlbench.executor.packing import count_packs, resolve_pack_size
-from dnlbench.executor.ray.inventory import ClusterNode, capacity, device_of_any, kind_of, read_nodes
+from dnlbench.executor.ray.inventory import ClusterNode
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.tuning import Trial, best, read_trials
 from dnlbench.machine import Machine, Slot, read_machine
@@ -44,7 +43,7 @@ def find_run_dir(
     """
     if request.run_dir is not None:
         return request.run_dir
-    usual = _usual_root(request, folder)
+    usual = request.executor_type.default_root(request, folder)
     first = root = usual.with_name(usual.name + suffix)
     number, message = 1, ""
     while changed := RunDir(folder / root).changed_code(request.plan):
@@ -56,29 +55,19 @@ def find_run_dir(
     return root
 
 
-def _usual_root(request: RunRequest, folder: Path) -> Path:
-    if request.executor == "ray":
-        return _cluster_root(request)
-    machine = read_machine()
-    return _default_root(resolve(request, machine, folder), machine)
-
-
 def choose_placement(request: RunRequest, machine: Machine | None = None) -> Placement:
     """Return the slots and the pack size for a request.
 
     Raises:
         ConfigurationError: if the requested devices or numbers are not available.
     """
-    machine = machine or read_machine()
-    if request.executor == "ray":
-        return cluster_placement(_with_recorded(request, machine), machine)
-    return placement_of(resolve(request, machine), machine)
+    return request.executor_type.place(request, machine or read_machine())
 
 
 def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> RunRequest:
     """Fill in the open options of a request from an existing run directory or from tuning."""
     request = _with_recorded(request, machine)
-    trials = _matching_trials(request, machine) if request.executor == "local" else []
+    trials = _matching_trials(request, machine) if request.executor_type.tuned else []
     if not trials:
         return request
     tuned = [
@@ -86,7 +75,7 @@ def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> Run
         for trial in (best(trials), *trials)
     ]
     started = (
-        variant for variant in (request, *tuned) if RunDir(folder / _default_root(variant, machine)).sweep_path.exists()
+        variant for variant in (request, *tuned) if RunDir(folder / default_root(variant, machine)).sweep_path.exists()
     )
     return tuned[0] if request.run_dir is not None else next(started, tuned[0])
 
@@ -101,18 +90,23 @@ def _matching_trials(request: RunRequest, machine: Machine) -> list[Trial]:
     ]
 
 
+def read_recorded(request: RunRequest) -> Execution | None:
+    """Return the settings of the existing run directory of a request; None without one."""
+    if request.run_dir is None:
+        return None
+    try:
+        return RunDir(request.run_dir).read_execution()
+    except RunDirError:
+        return None
+
+
 def _with_recorded(request: RunRequest, machine: Machine) -> RunRequest:
     """Fill in the open options of a request from its existing run directory."""
-    if request.run_dir is None:
-        return request
-    try:
-        recorded = RunDir(request.run_dir).read_execution()
-    except RunDirError:
+    recorded = read_recorded(request)
+    if recorded is None:
         return request
     if request.pack is None:
         request = replace(request, pack=recorded.pack_size)
-    if request.executor == "ray":
-        return replace(request, threads=request.threads or recorded.threads)
     on_cpu = recorded.device_kind == slots_of(request, machine)[0].device.kind == "cpu"
     if on_cpu and request.jobs is None and request.threads is None:
         request = replace(request, threads=recorded.threads)
@@ -126,41 +120,15 @@ def placement_of(request: RunRequest, machine: Machine) -> Placement:
     return Placement(machine=machine, slots=slots, pack_size=pack_size)
 
 
-def cluster_placement(request: RunRequest, machine: Machine) -> Placement:
-    """Return the placement for a request on the connected cluster.
-
-    Raises:
-        ConfigurationError: if the cluster lacks the requested devices or has unsuitable machines.
-    """
-    nodes = read_nodes()
-    kind = kind_of(nodes, request.device)
-    threads = request.threads or 1
-    room = capacity(nodes, kind, threads)
-    pack_size = resolve_pack_size(request.plan, request.pack)
-    jobs = min(request.jobs or room, count_packs(request.plan.runs, pack_size))
-    slot = Slot(name=CLUSTER, device=device_of_any(nodes, kind), threads=threads)
-    slots = tuple(slot.model_copy(update={"name": f"{CLUSTER}/{number}"}) for number in range(jobs))
-    return Placement(machine=machine, slots=slots, pack_size=pack_size, nodes=nodes)
-
-
-def _cluster_root(request: RunRequest) -> Path:
-    execution = Execution.here(
-        device_kind=request.device,
-        threads=request.threads or 1,
-        pack_size=resolve_pack_size(request.plan, request.pack),
-        machine=ANY,
-    )
-    return RunDir.default_root(request.plan, execution, jobs=request.jobs or 0)
-
-
-def _default_root(request: RunRequest, machine: Machine) -> Path:
+def default_root(request: RunRequest, machine: Machine) -> Path:
+    """Return the default run directory for a request whose options are resolved."""
     jobs = len(slots_of(request, machine))  # independent of the number of runs
     return RunDir.default_root(request.plan, execution_of(placement_of(request, machine)), jobs=jobs)
 
 
 def slots_of(request: RunRequest, machine: Machine, packs: int | None = None) -> tuple[Slot, ...]:
     """Return the requested slots, at most ``packs`` of them."""
-    jobs = 1 if request.executor == "inline" and request.jobs is None else request.jobs
+    jobs = request.executor_type.jobs if request.jobs is None else request.jobs
     return choose_slots(
         machine.devices,
         machine.cores,

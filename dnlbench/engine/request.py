@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -20,8 +20,10 @@ from dnlbench.spec import SpecText
 from dnlbench.store import RunDir
 from dnlbench.store.documents import damaged, first_problem, read_document
 
+if TYPE_CHECKING:
+    from dnlbench.engine.executors import ExecutorType
+
 SCHEMA = "dnlbench.request/1"
-ExecutorName = Literal["local", "inline", "ray"]
 MOST = 4096
 """Maximum number of jobs, threads or runs in a pack: more than machines have cores. Each job is a process."""
 
@@ -40,7 +42,8 @@ class RunRequest:
     threads: int | None = None
     pack: int | None = None
     """Maximum number of batched seeds."""
-    executor: ExecutorName = "local"
+    executor: str = "local"
+    """A name of `dnlbench.engine.executors.EXECUTORS`, or ``module:object``."""
     ray_address: str | None = None
     """Address of a running cluster; None: start a private one on this machine."""
     ray_insecure: bool = False
@@ -55,15 +58,23 @@ class RunRequest:
     """Name of a paired benchmark, whose runs start paused."""
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        """Check the numbers and the executor.
 
         Raises:
-            ConfigurationError: if a number is not between 1 and ``MOST``.
+            ConfigurationError: if a number is not between 1 and ``MOST``, or if there is no such executor.
         """
         for option in ("jobs", "threads", "pack"):
             number = getattr(self, option)
             if number is not None and not 1 <= number <= MOST:
                 raise ConfigurationError(f"--{option} {number}: choose a number from 1 to {MOST}")
+        _ = self.executor_type
+
+    @cached_property
+    def executor_type(self) -> ExecutorType:
+        """The declaration of the executor."""
+        from dnlbench.engine.executors import EXECUTORS  # which place requests
+
+        return EXECUTORS.choose(self.executor, "--executor")
 
     @cached_property
     def plan(self) -> Plan:
@@ -102,6 +113,8 @@ def read_request(run_dir: RunDir) -> RunRequest:
     del content["schema"]
     try:
         return _JSON.validate_python({**content, "run_dir": run_dir.root})
+    except ConfigurationError as error:
+        raise RunDirError(f"{path}: {error}") from error
     except ValidationError as error:
         if error.errors()[0]["type"] == "unexpected_keyword_argument":
             key = ".".join(map(str, error.errors()[0]["loc"]))

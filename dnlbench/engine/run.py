@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dnlbench.engine.executors import Opening
 from dnlbench.engine.outcome import check_outcome
 from dnlbench.engine.placement import Placement, choose_placement, execution_of, find_run_dir
 from dnlbench.engine.request import RunRequest, restored_on_error, write_request
 from dnlbench.errors import DnlbenchError, EngineError, NetworkError, RunDirError, RunDirLostError
 from dnlbench.events import EngineEnded, EngineStarted, Prepared, RunHistory
-from dnlbench.executor.base import Executor
 from dnlbench.executor.capacity import check_memory
-from dnlbench.executor.inline import InlineExecutor
-from dnlbench.executor.local import LocalExecutor
 from dnlbench.executor.packing import count_packs
-from dnlbench.executor.ray.connecting import connected, head_address
-from dnlbench.executor.ray.executor import RayExecutor
-from dnlbench.executor.ray.head import Head
 from dnlbench.executor.scheduler import Scheduler
 from dnlbench.executor.weights import keep_weights, weights_folder
 from dnlbench.machine import Slot, read_code
@@ -63,7 +58,7 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
     run_dir = RunDir(find_run_dir(request, on_message=messages.append))
     _check_resumed(request, run_dir, messages)
     _send(observer, messages)
-    with _connected(request), run_dir.locked() as lock:
+    with request.executor_type.connected(request), run_dir.locked() as lock:
         with restored_on_error(run_dir):
             placement = choose_placement(request)
             run_dir.begin(plan, execution_of(placement))
@@ -73,13 +68,6 @@ def run_sweep(request: RunRequest, observer: Observer) -> Result:
         lock.check()
         save_entry(run_dir)
         return _save(request, run_dir, interrupted=reason == "interrupted")
-
-
-def _connected(request: RunRequest) -> AbstractContextManager[None]:
-    """Connect to the cluster, if the request needs one."""
-    if request.executor == "ray":
-        return connected(request.ray_address, insecure=request.ray_insecure)
-    return nullcontext()
 
 
 def _check_resumed(request: RunRequest, run_dir: RunDir, messages: Sequence[str]) -> None:
@@ -121,7 +109,14 @@ def _run(work: _Work, observer: Observer, require_run_dir: Callable[[], None]) -
     """Prepare and run all runs. Stop all workers at the end, also after errors."""
     request, run_dir = work.request, work.run_dir
     reporter = ProgressReporter(observer)
-    executor = _create_executor(work, lambda message: reporter.call(lambda observer: observer.on_message(message)))
+    opening = Opening(
+        request=request,
+        run_dir=run_dir,
+        placement=work.placement,
+        slots=work.slots,
+        on_message=lambda message: reporter.call(lambda observer: observer.on_message(message)),
+    )
+    executor = request.executor_type.create(opening)
     pack_size, start_paused = work.placement.pack_size, request.session is not None
     scheduler = Scheduler(run_dir, request.plan, executor, work.slots, pack_size=pack_size, start_paused=start_paused)
     reason: EndReason = "error"
@@ -202,7 +197,7 @@ def _prepare(scheduler: Scheduler, request: RunRequest, log: Path) -> Prepared:
     try:
         return scheduler.prepare()
     except NetworkError as error:
-        if request.executor != "local":  # the inline executor has no log, and logs of remote workers stay remote
+        if not request.executor_type.has_logs:
             raise
         raise NetworkError(f"{error}. The traceback is in {log}") from error
 
@@ -220,23 +215,6 @@ def _busy_devices(slots: Sequence[Slot]) -> tuple[str, ...]:
 def _largest(placement: Placement, slots: Sequence[Slot]) -> Sequence[Slot]:
     """Return the slots whose memory limits the runs: on a cluster, one slot of the largest machine."""
     return slots[:1] if placement.nodes else slots
-
-
-def _create_executor(work: _Work, on_message: Callable[[str], None]) -> Executor:
-    request, checkpoint_s = work.request, work.request.checkpoint_s
-    if request.executor == "ray":
-        return RayExecutor(
-            work.run_dir,
-            work.slots,
-            checkpoint_s=checkpoint_s,
-            plan=request.plan,
-            pack_size=work.placement.pack_size,
-            nodes=work.placement.nodes,
-            head=Head(head_address()),
-            on_message=on_message,
-        )
-    kind = InlineExecutor if request.executor == "inline" else LocalExecutor
-    return kind(work.run_dir, work.slots, checkpoint_s=checkpoint_s)
 
 
 def _check_unchanged(run_dir: RunDir, plan: Plan, before: Sequence[Prepared], now: Prepared) -> None:
