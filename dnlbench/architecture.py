@@ -45,6 +45,8 @@ class Architecture:
     """The pairwise weight inside the non-local transformation ``N``."""
     family: Family
     """``dense`` reads many states, ``residual`` adds to the last one, ``sequential`` replaces it."""
+    summary: str
+    """The line of the network in ``dnlbench list``."""
 
     @property
     def dense(self) -> bool:
@@ -63,12 +65,39 @@ class Architecture:
 ARCHITECTURES: Mapping[str, Architecture] = {
     row.name: row
     for row in (
-        Architecture(name="densenet", kernel="local", family="dense"),
-        Architecture(name="dense-attention", kernel="attention", family="dense"),
-        Architecture(name="dense-gaussian", kernel="gaussian", family="dense"),
-        Architecture(name="dense-rbf", kernel="rbf", family="dense"),
-        Architecture(name="resnet", kernel="local", family="residual"),
-        Architecture(name="plain", kernel="local", family="sequential"),
+        Architecture(
+            name="densenet", kernel="local", family="dense", summary="DenseNet: each layer reads all earlier states."
+        ),
+        Architecture(
+            name="dense-attention",
+            kernel="attention",
+            family="dense",
+            summary="DenseNet with dot-product attention between positions.",
+        ),
+        Architecture(
+            name="dense-gaussian",
+            kernel="gaussian",
+            family="dense",
+            summary="DenseNet with a Gaussian kernel between positions, exp(x_i · x_j).",
+        ),
+        Architecture(
+            name="dense-rbf",
+            kernel="rbf",
+            family="dense",
+            summary="DenseNet with a radial kernel between positions, exp(−‖x_i − x_j‖² / (2 h²)).",
+        ),
+        Architecture(
+            name="resnet",
+            kernel="local",
+            family="residual",
+            summary="Residual network: each layer adds to the previous state.",
+        ),
+        Architecture(
+            name="plain",
+            kernel="local",
+            family="sequential",
+            summary="Sequential network: each layer replaces the previous state.",
+        ),
     )
 }
 

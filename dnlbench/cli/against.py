@@ -13,10 +13,10 @@ from dnlbench.cli.signals import graceful
 from dnlbench.cli.sweep import warn_of_lost_weights
 
 if TYPE_CHECKING:
-    from dnlbench.cli.formats import Compared
     from dnlbench.comparison import Rule
     from dnlbench.engine.request import RunRequest
     from dnlbench.paired.session import Session, SessionEnd
+    from dnlbench.report.formats import Compared
 
 
 def run_against(
@@ -59,11 +59,11 @@ def _report(session: Session, end: SessionEnd, answer: Answer) -> ExitCode:
 
 
 def _compare(session: Session, rules: Sequence[Rule]) -> Compared:
-    from dnlbench.cli.formats import Compared
     from dnlbench.comparison import candidate_of, compare, gate
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
     from dnlbench.report.comparison import with_distinct_titles
+    from dnlbench.report.formats import Compared
 
     base, head = read_profile(session.base_out), read_profile(session.out)
     comparisons = with_distinct_titles([compare(base, head)], session.base_out, [session.out])

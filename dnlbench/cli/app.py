@@ -26,6 +26,7 @@ from dnlbench.cli import (
     tui,
     tune,
 )
+from dnlbench.cli import list as list_
 from dnlbench.cli.group import HELP, Command, Group, examples
 from dnlbench.cli.output import ExitCode, prepare_streams, say, write
 
@@ -91,6 +92,7 @@ _add(
     "dnlbench diagnose profiles/a.json --format csv -o diagnosis.csv",
 )
 app.add_typer(presets.app, name="presets", rich_help_panel=REFERENCE)
+_add("list", list_.list_, REFERENCE, "dnlbench list networks", "dnlbench list formats --json")
 _add("devices", devices.devices, REFERENCE, "dnlbench devices")
 _add("calibrate", calibrate.calibrate, REFERENCE, "dnlbench calibrate --rounds 7", "dnlbench calibrate --show")
 _add("schema", schema.schema, REFERENCE, "dnlbench schema spec > spec.schema.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,10 @@ from dnlbench.cli.gating import Answer, conclude
 from dnlbench.cli.output import ExitCode, guarded, say
 
 if TYPE_CHECKING:
-    from dnlbench.cli.formats import Compared
     from dnlbench.comparison import Comparison, Rule
     from dnlbench.comparison.rounding import Roundings
     from dnlbench.profiles import Profile
-
-Format: TypeAlias = Literal["table", "markdown", "json", "csv", "html", "junit", "latex"]
+    from dnlbench.report.formats import Compared
 
 
 @guarded
@@ -35,15 +33,16 @@ def compare(
         ),
     ],
     format_: Annotated[
-        Format,
+        str | None,
         options.Option(
             "--format",
             metavar="FORMAT",
-            help="Format of the result: table, markdown, json, csv, html (a single page with charts), junit or latex. "
-            "Default: table.",
+            help="Format of the result: table, markdown, json, csv, html (a single page with charts), junit, latex, or another "
+            "name of dnlbench list formats. Default: by the suffix of -o FILE, else table.",
             rich_help_panel=options.OUTPUT,
+            autocompletion=complete.comparison_formats,
         ),
-    ] = "table",
+    ] = None,
     output: options.Output = None,
     fail_on: options.CompareRules = None,
     twin: options.Twin = None,
@@ -61,14 +60,16 @@ def compare(
     exits with code 3 if a rule is violated, 4 if a rule is inconclusive and --inconclusive is fail, and 5 if a rule does not
     apply.
     """
-    from dnlbench.cli.formats import COMPARISON, put
+    from dnlbench.cli.formats import put
     from dnlbench.cli.step_summary import add_to_step_summary
     from dnlbench.comparison import compare as compare_profiles
     from dnlbench.comparison import measure_rounding, parse_rule, rounding_lines
     from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
+    from dnlbench.report.formats import choose_format
     from dnlbench.report.markdown import comparison_parts
 
+    chosen = choose_format("comparison", format_, output)
     if output is not None:
         check_output(output, [reference, *candidates])
     pair = _pair(networks, match)
@@ -79,8 +80,8 @@ def compare(
     rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
     with_base = partial(compare_profiles, base, match=match, networks=pair)
     compared = _compared((reference, base), candidates, with_base, roundings, rules)
-    if compared.comparisons:
-        put(COMPARISON[format_](compared), output)
+    if compared.comparisons and chosen.comparison:
+        put(chosen.comparison(compared), output)
         add_to_step_summary(comparison_parts(compared.comparisons, compared.gate))
     code = conclude(compared.gate, Answer(inconclusive=inconclusive), failed=False)
     if len(compared.comparisons) < len(candidates) and code != ExitCode.REGRESSION:
@@ -96,12 +97,12 @@ def _compared(
     roundings: Roundings,
     rules: Sequence[Rule],
 ) -> Compared:
-    from dnlbench.cli.formats import Compared
     from dnlbench.comparison import allow_rounding, candidate_of, gate, largest_of, rounding_floors
     from dnlbench.errors import NotComparableError
     from dnlbench.noise import known_floors
     from dnlbench.profiles import read_profile
     from dnlbench.report.comparison import with_distinct_titles
+    from dnlbench.report.formats import Compared
 
     origin, base = reference
     candidates: list[tuple[Path, Profile]] = []

@@ -12,8 +12,14 @@ from typer import Context
 PACKAGE = resources.files("dnlbench")
 KEYS = PACKAGE / "cli" / "spec_keys.json"
 """Keys of a spec by study, so that completion need not build the models of `dnlbench.studies`; a test compares both."""
+# Names of built-in parts. Their declarations take too long to import; a test compares both.
 EXECUTORS = ("inline", "local", "ray")
-"""Names of built-in parts, whose declarations are not imported here; a test compares both."""
+PROFILE_FORMATS = ("csv", "html", "json", "latex", "markdown", "table")
+COMPARISON_FORMATS = (*PROFILE_FORMATS, "junit")
+DIAGNOSIS_FORMATS = ("csv", "json", "markdown", "table")
+EXPORT_FORMATS = ("csv", "jsonl", "parquet", "tensorboard")
+PARTS = ("networks", "studies", "executors", "formats")
+"""Kinds of parts, for ``dnlbench list``."""
 RUNS = Path(".dnlbench") / "runs"
 
 
@@ -65,6 +71,31 @@ def devices(incomplete: str) -> list[str]:
 def executors(incomplete: str) -> list[str]:
     """Return names of executors."""
     return _matching((*EXECUTORS, *_installed("executors")), incomplete)
+
+
+def profile_formats(incomplete: str) -> list[str]:
+    """Return names of formats of profiles."""
+    return _matching((*PROFILE_FORMATS, *_installed("formats")), incomplete)
+
+
+def comparison_formats(incomplete: str) -> list[str]:
+    """Return names of formats of comparisons."""
+    return _matching((*COMPARISON_FORMATS, *_installed("formats")), incomplete)
+
+
+def diagnosis_formats(incomplete: str) -> list[str]:
+    """Return names of formats of diagnoses."""
+    return _matching((*DIAGNOSIS_FORMATS, *_installed("formats")), incomplete)
+
+
+def export_formats(incomplete: str) -> list[str]:
+    """Return names of formats of exports."""
+    return _matching((*EXPORT_FORMATS, *_installed("formats")), incomplete)
+
+
+def parts(incomplete: str) -> list[str]:
+    """Return kinds of parts."""
+    return _matching(PARTS, incomplete)
 
 
 def plot_kinds(incomplete: str) -> list[str]:

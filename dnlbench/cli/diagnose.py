@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -37,14 +37,16 @@ def diagnose(
         Path | None, options.Option(metavar="FOLDER", help="Folder of the data set. Default: data.root of the spec.")
     ] = None,
     format_: Annotated[
-        Literal["table", "markdown", "json", "csv"],
+        str | None,
         options.Option(
             "--format",
             metavar="FORMAT",
-            help="Format of the result: table, markdown, json or csv (one row for each layer and metric). Default: table.",
+            help="Format of the result: table, markdown, json, csv (one row for each layer and metric), or another name of "
+            "dnlbench list formats. Default: by the suffix of -o FILE, else table.",
             rich_help_panel=options.OUTPUT,
+            autocompletion=complete.diagnosis_formats,
         ),
-    ] = "table",
+    ] = None,
     output: options.Output = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -57,13 +59,15 @@ def diagnose(
 
     Exits with code 1 if weights are missing or damaged.
     """
-    from dnlbench.cli.formats import DIAGNOSIS, put
+    from dnlbench.cli.formats import put
     from dnlbench.diagnosis import diagnose as measure
     from dnlbench.diagnosis import find_source
     from dnlbench.executor.weights import weights_folder
     from dnlbench.outputs import check_output
+    from dnlbench.report.formats import choose_format
     from dnlbench.store import RunDir
 
+    chosen = choose_format("diagnosis", format_, output)
     if output is not None:
         check_output(output, RunDir(source).managed_paths if source.is_dir() else [source, weights_folder(source)])
     weights = find_source(source)
@@ -71,7 +75,8 @@ def diagnose(
         weights = weights.with_data_at(data_root)
     with graceful():
         diagnosis = measure(weights, device=device, samples=samples, on_progress=None if quiet else _print_progress)
-    put(DIAGNOSIS[format_](diagnosis), output)
+    if chosen.diagnosis:
+        put(chosen.diagnosis(diagnosis), output)
     lost = [left for left in diagnosis.left_out if left.ended_well]
     for left in lost:
         say(f"dnlbench: {left.run_id}: {left.reason}")

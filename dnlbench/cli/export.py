@@ -10,11 +10,9 @@ from dnlbench.cli import complete, options
 from dnlbench.cli.output import guarded, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dnlbench.report.export import Labeled, RowKind
-
-Format = Literal["csv", "jsonl", "parquet", "tensorboard"]
+    from dnlbench.report.export import Labeled, RowKind, Table
 
 
 @guarded
@@ -25,15 +23,17 @@ def export(
             metavar="PROFILE", help="Profiles to export into one table.", autocompletion=complete.profiles
         ),
     ],
+    output: Annotated[Path, options.Option("-o", metavar="PATH", help="File to write; a new folder for tensorboard.")],
     format_: Annotated[
-        Format,
+        str | None,
         options.Option(
             "--format",
             metavar="FORMAT",
-            help="Format to write: csv, jsonl, parquet or tensorboard (a folder with event files for each run).",
+            help="Format to write: csv, jsonl, parquet, tensorboard (a folder with event files for each run), or another name "
+            "of dnlbench list formats. Default: by the suffix of -o PATH.",
+            autocompletion=complete.export_formats,
         ),
-    ],
-    output: Annotated[Path, options.Option("-o", metavar="PATH", help="File to write; a new folder for tensorboard.")],
+    ] = None,
     rows: Annotated[
         Literal["epochs", "runs", "measurements", "contrasts"] | None,
         options.Option(
@@ -55,44 +55,37 @@ def export(
     from dnlbench.outputs import check_folder, check_output
     from dnlbench.profiles import read_profile
     from dnlbench.report.export import labeled
+    from dnlbench.report.formats import choose_format
 
     files = [path.resolve() for path in profiles]
     for index, path in enumerate(profiles):
         if files[index] in files[:index]:
             raise ConfigurationError(f"{path}: named twice; name each profile once")
-    if format_ == "tensorboard" and rows is not None:
+    chosen = choose_format("export", format_, output)
+    if chosen.export_folder and rows is not None:
         raise ConfigurationError(
-            "--rows: does not apply to --format tensorboard, which exports all epochs and results. Remove --rows"
+            f"--rows: does not apply to --format {format_}, which exports all epochs and results. Remove --rows"
         )
-    if format_ == "tensorboard":
+    if chosen.export_folder:
         check_folder(output.absolute().parent, f"-o {output}")
     else:
         check_output(output, profiles)
     named = labeled({path: read_profile(path) for path in profiles})
-    if format_ == "tensorboard":
-        from dnlbench.report.export.tensorboard import write_runs
-
-        text = units.counted(write_runs(named, output), "run")
-    else:
-        text = _write_table(named, format_, rows, output)
-    say(f"{output}: {text}")
+    if chosen.export_folder:
+        say(f"{output}: {units.counted(chosen.export_folder(named, output), 'run')}")
+    elif chosen.export:
+        say(f"{output}: {_write_file(chosen.export, named, rows, output)}")
 
 
-def _write_table(
-    profiles: Sequence[Labeled], format_: Literal["csv", "jsonl", "parquet"], rows: RowKind | None, output: Path
+def _write_file(
+    export: Callable[[Table, Sequence[Labeled]], bytes],
+    profiles: Sequence[Labeled],
+    rows: RowKind | None,
+    output: Path,
 ) -> str:
     from dnlbench.outputs import write_output
     from dnlbench.report.export import make_table
-    from dnlbench.report.export.parquet import to_parquet
-    from dnlbench.report.export.text import to_csv, to_json_lines
 
     table = make_table(profiles, rows)
-    match format_:
-        case "csv":
-            content = to_csv(table).encode()
-        case "jsonl":
-            content = to_json_lines(table).encode()
-        case "parquet":
-            content = to_parquet(table, profiles)
-    write_output(output, content)
+    write_output(output, export(table, profiles))
     return f"{units.counted(len(table.rows), 'row')} ({table.kind}), {units.counted(len(table.columns), 'column')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -79,30 +79,33 @@ def list_(
 def show_(
     profile: options.Profile,
     format_: Annotated[
-        Literal["table", "markdown", "json", "csv", "html", "latex"],
+        str | None,
         options.Option(
             "--format",
             metavar="FORMAT",
-            help="Format of the result: table, markdown, json, csv (one row for each epoch), html (a single page with charts) "
-            "or latex. Default: table.",
+            help="Format of the result: table, markdown, json, csv (one row for each epoch), html (a single page with charts), "
+            "latex, or another name of dnlbench list formats. Default: by the suffix of -o FILE, else table.",
+            autocompletion=complete.profile_formats,
         ),
-    ] = "table",
+    ] = None,
     output: options.Output = None,
 ) -> None:
     """Show a profile: sweep, machine and results.
 
     Results are listed by network and depth. Terminals also show a small chart.
     """
-    from dnlbench.cli.formats import PROFILE, put
+    from dnlbench.cli.formats import put
     from dnlbench.outputs import check_output
     from dnlbench.profiles import read_profile
+    from dnlbench.report.formats import FORMATS, choose_format
     from dnlbench.report.profile import profile_grids, profile_header
 
+    chosen = choose_format("profile", format_, output)
     if output is not None:
         check_output(output, [profile])
     content = read_profile(profile)
-    if output is not None or format_ != "table":
-        put(PROFILE[format_](content), output)
+    if chosen.profile and (output is not None or chosen is not FORMATS["table"]):
+        put(chosen.profile(content), output)
     else:
         write(profile_header(content))
         show_chart(content, sys.stdout)

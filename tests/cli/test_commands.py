@@ -22,7 +22,7 @@ from jsonschema import Draft202012Validator
 from rich.text import Text
 
 from dnlbench import cli
-from dnlbench.cli.formats import COMPARISON, PROFILE
+from dnlbench.cli.complete import COMPARISON_FORMATS, PROFILE_FORMATS
 from dnlbench.cli.output import guarded
 from dnlbench.cli.signals import REQUESTS_TO_END, graceful
 from dnlbench.docs import read_topic, topics
@@ -438,8 +438,8 @@ STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(["profiles", "show", "e.json", "--format", name] for name in PROFILE),
-        *(["compare", "e.json", "e.json", "--format", name] for name in COMPARISON),
+        *(["profiles", "show", "e.json", "--format", name] for name in PROFILE_FORMATS),
+        *(["compare", "e.json", "e.json", "--format", name] for name in COMPARISON_FORMATS),
         ["compare", "e.json", "profiles/a.json"],
         ["profiles", "list", "."],
         ["profiles", "validate", "e.json", "wrong.json", f"{HOSTILE}.json"],

@@ -86,7 +86,7 @@ def test_an_older_version_is_told_no_more_than_it_has_to_know(make_plan: MakePla
             'this version of dnlbench does not support the key "spec.color"',
         ),
         ({"device": 3}, 'request.json is damaged: "device"'),
-        ({"executor": "slurm"}, 'request.json: --executor slurm: no such executor; choose local, inline, ray'),
+        ({"executor": "slurm"}, "request.json: --executor slurm: no such executor; choose local, inline, ray"),
         ({"jobs": 10**6}, "--jobs 1000000: choose a number from 1 to 4096"),
         ({"spec": {"text": "study = 'x'", "origin": "a.toml"}}, "a.toml:1: study = 'x': allowed: training"),
     ],
