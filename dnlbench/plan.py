@@ -78,6 +78,10 @@ class Plan:
     def custom_networks(self) -> tuple[str, ...]:
         return self.spec.custom_networks
 
+    @property
+    def custom_parts(self) -> tuple[str, ...]:
+        return self.spec.custom_parts
+
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
         """Estimate the cost of a run of this point. The estimate is more precise if shape and classes of the data are known."""
         return self.study.estimate(self.spec, point, shape, classes)

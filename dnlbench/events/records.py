@@ -221,7 +221,7 @@ class Prepared(Event):
     event: Literal["prepared"] = "prepared"
     data: DataInfo
     code: Sources = Sources()
-    """The code of custom networks. Empty if there are none, and in journals of version 0.7 or earlier."""
+    """The code of custom parts. Empty if there are none, and in journals of version 0.7 or earlier."""
     torch: str
     device_name: str
     warnings: tuple[str, ...] = ()

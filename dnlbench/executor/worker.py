@@ -68,13 +68,13 @@ class Worker:
 
         Raises:
             DataError: if the data have changed.
-            SpecError: if the code of a custom network has changed.
+            SpecError: if the code of a custom part has changed.
         """
         if split := data.differing_split(self._runner.data_info):
             raise DataError(f"the {split} data have changed since the sweep started")
         changed = self._runner.code_changes(code)
         if changed:
-            raise SpecError(f"the code of custom networks has changed since the sweep started: {', '.join(changed)}")
+            raise SpecError(f"the custom code has changed since the sweep started: {', '.join(changed)}")
 
     def suspend(self, attempts: Attempts) -> None:
         """Ask these attempts to stop at their next training step. Any thread may call this, even after the runs have ended."""

@@ -58,7 +58,7 @@ def _git(*arguments: str) -> str | None:
 
 
 class Sources(BaseModel):
-    """The code of custom networks. The worker that imports it records it; any process can verify it without importing."""
+    """The code of custom networks and other parts. The worker that imports it records it; any process can verify it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -67,7 +67,8 @@ class Sources(BaseModel):
     packages: dict[str, str] = {}
     """Version of each installed package by name. Empty for a removed package."""
     networks: dict[str, str] = {}
-    """Hash of each network's module and of everything it imports, directly or indirectly, by the network's name."""
+    """Hash of the module of each custom part and of everything it imports, directly or indirectly, by the part's name,
+    ``module:object``."""
     python_path: str = ""
     """``PYTHONPATH``, which determines where modules are found."""
 

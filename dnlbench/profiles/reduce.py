@@ -70,7 +70,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         spec_hash=plan.spec_hash,
         workload_version=plan.study.workload_version,
         code=engine.code,
-        custom_code=state.code if plan.custom_networks else Sources(),
+        custom_code=state.code if plan.custom_parts else Sources(),
         machine=engine.machine,
         data=prepared.data,
         interleaved=state.session,

@@ -202,8 +202,8 @@ class RunDir:
         return read_execution(self.sweep_path)
 
     def recorded_code(self, plan: Plan) -> Sources:
-        """Return the code of the custom networks, from all engines together; empty for a plan without custom networks."""
-        return self.read_state().code if plan.custom_networks else Sources()
+        """Return the code of the custom parts, from all engines together; empty for a plan without custom parts."""
+        return self.read_state().code if plan.custom_parts else Sources()
 
     def changed_code(self, plan: Plan) -> tuple[str, ...]:
         """Return what has changed in that code, as found from the current folder."""

@@ -83,7 +83,7 @@ class SweepState:
 
     @property
     def code(self) -> Sources:
-        """The code of custom networks, from all engines together."""
+        """The code of custom parts, from all engines together."""
         return functools.reduce(Sources.joined, (prepared.code for prepared in self.preparations), Sources())
 
     @property

@@ -64,7 +64,12 @@ class StudySpec(Section):
 
     @property
     def custom_networks(self) -> tuple[str, ...]:
-        """Names of the networks whose code is not part of dnlbench. Profiles record their source files."""
+        """Names of the networks whose code is not part of dnlbench."""
+        return ()
+
+    @property
+    def custom_parts(self) -> tuple[str, ...]:
+        """The ``module:object`` of all parts whose code is not part of dnlbench. Profiles record their source files."""
         return ()
 
     @property

@@ -51,7 +51,7 @@ class TrainingRunner:
         self.slot = slot
         self.spec = cast(TrainingSpec, plan.spec)
         self.device = open_device(slot)
-        self._tracker = Tracker(plan.custom_networks, Path.cwd())
+        self._tracker = Tracker(plan.custom_parts, Path.cwd())
         self._peak_flops: float | None = None
         """Peak rate of the slot; None before `prepare`."""
         make_repeatable(self.device, slot.threads)

@@ -1,4 +1,4 @@
-"""Record the files and packages that custom networks depend on, while the networks are imported and built.
+"""Record the files and packages that custom parts (networks, datasets, …) depend on, while networks are imported and built.
 
 Two methods complement each other. An audit hook sees every file that Python opens: modules imported by a computed name or from
 a folder that the code added to `sys.path`, configuration files, weights, archives. In addition, the import statements of these
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from dnlbench.machine import PACKAGE, Sources
-from dnlbench.studies.training.spec import NETWORKS
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
@@ -34,17 +33,17 @@ _opened: ContextVar[dict[str, bool] | None] = ContextVar("opened", default=None)
 
 
 class Tracker:
-    """Collects the dependencies of custom networks. Create it before the first network is imported."""
+    """Collects the dependencies of custom parts. Create it before the first one is imported."""
 
-    def __init__(self, networks: Sequence[str], folder: Path) -> None:
-        """Track the custom networks with these names. Paths below ``folder`` are recorded relative to it."""
-        self._networks = networks
+    def __init__(self, parts: Sequence[str], folder: Path) -> None:
+        """Track these custom parts, each ``module:object``. Paths below ``folder`` are recorded relative to it."""
+        self._parts = parts
         self._folder = folder
         self._opened: dict[str, bool] = {}
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        if self._networks:
+        if self._parts:
             _install_hook()
         token = _opened.set(self._opened)
         try:
@@ -53,19 +52,19 @@ class Tracker:
             _opened.reset(token)
 
     def sources(self) -> Sources:
-        """Return the opened files, and all files that the networks' modules and the opened Python files import."""
-        if not self._networks:
+        """Return the opened files, and all files that the parts' modules and the opened Python files import."""
+        if not self._parts:
             return Sources()
-        modules = [NETWORKS.reference(network).partition(":")[0] for network in self._networks]
+        modules = [part.partition(":")[0] for part in self._parts]
         read = {_source_of(path) for path, written in self._opened.items() if not written}
         files = _closure([*_files_of(modules), *filter(self._is_input, read)])
         packages = {package for path in (*files, *read) for package in _packages_of(path)}
         sources = self._read(files, packages)
         hashes = map(self._closure_hash, modules)
-        return sources.model_copy(update={"networks": dict(zip(self._networks, hashes, strict=True))})
+        return sources.model_copy(update={"networks": dict(zip(self._parts, hashes, strict=True))})
 
     def changed_inputs(self, code: Sources) -> Sequence[str]:
-        """Return the changed files that a network may read again: all except loaded modules."""
+        """Return the changed files that custom code may read again: all except loaded modules."""
         loaded = {self._name(_on_disk(Path(file))) for module in [*sys.modules.values()] if (file := _file_of(module))}
         files = {file: sha256 for file, sha256 in code.files.items() if file not in loaded}
         return code.model_copy(update={"files": files, "packages": {}}).changes(self._folder)

@@ -206,6 +206,10 @@ class TrainingSpec(StudySpec):
         return tuple(dict.fromkeys(filter(is_factory, self.sweep.networks)))
 
     @property
+    def custom_parts(self) -> tuple[str, ...]:
+        return tuple(map(NETWORKS.reference, self.custom_networks))
+
+    @property
     def epochs(self) -> int:
         return self.train.epochs
 
