@@ -49,9 +49,10 @@ class Plan:
 
     spec: StudySpec
 
-    @property
+    @cached_property
     def study(self) -> Study:
-        return STUDIES[self.spec.study]
+        """The study with the quantities, metrics and fits of this sweep."""
+        return STUDIES[self.spec.study].of(self.spec.model_dump())
 
     @cached_property
     def spec_hash(self) -> str:

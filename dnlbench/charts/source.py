@@ -23,7 +23,7 @@ from dnlbench.profiles import (
     differing_settings,
     settings_text,
 )
-from dnlbench.studies import STUDIES, Point, Study
+from dnlbench.studies import Point, Study
 
 R = TypeVar("R", RunRecord, PointSummary, FitRecord, CostRecord)
 MAX_NAMED_RUNS = 4
@@ -92,7 +92,7 @@ def sources_of(profiles: Sequence[Profile], letters: Sequence[str] = ()) -> tupl
     settings = differing_settings([settings_text(each.spec) for each in profiles])
     return tuple(
         Source(
-            study=STUDIES[profile.study],
+            study=profile.declared,
             runs=profile.runs,
             summary=profile.summary,
             letter=short,

@@ -26,7 +26,7 @@ from dnlbench.comparison.rounding import allow_other_execution
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats import RatioTest, count_families, holm_over_families
-from dnlbench.studies import STUDIES, Point, Quantity
+from dnlbench.studies import Point, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def compare(
     ours, theirs = matched_points(reference, candidate, match, networks)
     points = _common_points(reference, candidate, ours, theirs)
     missing = {point: runs for point, runs in ours.items() if point not in theirs}
-    main, *others = (quantity for quantity in STUDIES[reference.study].quantities if quantity.compared)
+    main, *others = (quantity for quantity in reference.declared.quantities if quantity.compared)
     tested = [
         _tested(quantity, [pair for pair in points if quantity == main or pair.has(quantity)])
         for quantity in (main, *others)

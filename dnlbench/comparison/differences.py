@@ -8,7 +8,6 @@ from typing import Any
 from dnlbench.comparison.hardware import described, listed
 from dnlbench.comparison.model import Difference
 from dnlbench.profiles import Profile, flat_settings, nodes_of
-from dnlbench.studies import STUDIES
 
 VOLATILE_KEYS = ("memory_used_bytes", ".utilisation", ".processes")
 """Properties of a machine that change all the time."""
@@ -57,7 +56,7 @@ def other_problem(reference: Profile, candidate: Profile) -> str:
 
     A study without epochs measures a property of a problem. The spec without its axes defines that problem.
     """
-    if STUDIES[reference.study].has_epochs:
+    if reference.declared.has_epochs:
         return ""
     ours, theirs = (
         dict(flat_settings({key: value for key, value in profile.spec.items() if key not in ("name", "sweep")}))

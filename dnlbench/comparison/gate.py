@@ -87,7 +87,7 @@ class Candidate:
 
 def candidate_of(profile: Profile, title: str) -> Candidate:
     """Compute the contrasts of a profile from its runs."""
-    study = STUDIES[profile.study]
+    study = profile.declared
     tested = [quantity for quantity in study.quantities if quantity.name in study.contrasts]
     contrasts = tuple(contrast for quantity in tested for contrast in contrasts_of(profile.runs, quantity))
     return Candidate(candidate=title, study=study.name, contrasts=contrasts)

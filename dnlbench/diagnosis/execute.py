@@ -20,9 +20,9 @@ from dnlbench.executor.processes import call
 from dnlbench.executor.slots import choose_slots
 from dnlbench.executor.weights import weights_folder
 from dnlbench.machine import Slot, read_machine
+from dnlbench.plan import Plan
 from dnlbench.profiles import never_learned, read_profile
 from dnlbench.store import RunDir
-from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TrainingSpec
 from dnlbench.studies.training.spec import is_factory
 
@@ -64,6 +64,11 @@ class Source:
     def has_only_custom_networks(self) -> bool:
         """True if all networks are custom networks, which cannot be diagnosed."""
         return all(map(is_factory, self.spec.sweep.networks))
+
+    @property
+    def chance_classes(self) -> int | None:
+        """Number of classes if the loss of guessing is ln(classes), None otherwise."""
+        return self.data.choices if Plan(self.spec).study.has_chance_level else None
 
     def with_data_at(self, root: Path) -> Source:
         data = self.spec.data.model_copy(update={"root": str(root)})
@@ -112,7 +117,7 @@ def diagnose(
             continue
         if on_progress is not None:
             on_progress(f"{run.network} L={run.depth} seed {run.seed}", number + 1, len(runs))
-        metrics.append(_run_metrics(run, part, source.data.choices))
+        metrics.append(_run_metrics(run, part, source.chance_classes))
     if not metrics:
         raise ConfigurationError(_nothing(source, left_out))
     points, trends = summarize_runs(metrics)
@@ -124,7 +129,7 @@ def diagnose(
         device=slot.device.name,
         points=points,
         trends=trends,
-        findings=findings_of(*learned, never_learned=never_learned_findings(metrics, source.data.choices)),
+        findings=findings_of(*learned, never_learned=never_learned_findings(metrics, source.chance_classes)),
         runs=tuple(metrics),
         left_out=tuple(left_out),
     )
@@ -202,7 +207,7 @@ def _of_run_dir(path: Path) -> Source:
 
 def _of_profile(path: Path) -> Source:
     profile = read_profile(path)
-    if STUDIES[profile.study].spec is not TrainingSpec:
+    if profile.declared.spec is not TrainingSpec:
         raise ProfileError(_no_networks(path, profile.study))
     try:
         spec = TrainingSpec.from_saved(profile.spec)

@@ -93,7 +93,7 @@ def read_profile_file(path: Path) -> Profile:
         raise ProfileError(f"{path}: not a profile: nested too deeply") from error
     if profile.study not in STUDIES:
         raise ProfileError(f"{path}: study {profile.study!r} is not known to this version ({', '.join(STUDIES)})")
-    if problem := next(_impossible(profile, STUDIES[profile.study]), None):
+    if problem := next(_impossible(profile, profile.declared), None):
         raise ProfileError(f"{path}: {problem}")
     return _with_contrasts(profile)
 
@@ -101,7 +101,7 @@ def read_profile_file(path: Path) -> Profile:
 def _with_contrasts(profile: Profile) -> Profile:
     if profile.summary.contrasts:
         return profile
-    contrasts = contrast_records(profile.runs, STUDIES[profile.study])
+    contrasts = contrast_records(profile.runs, profile.declared)
     return (
         profile.model_copy(update={"summary": profile.summary.model_copy(update={"contrasts": contrasts})})
         if contrasts
@@ -221,7 +221,7 @@ def check_profile(profile: Profile) -> list[str]:
 
 def _follows(profile: Profile) -> bool:
     """Return True if the summary is that of the runs by the method of this or an older version."""
-    study = STUDIES[profile.study]
+    study = profile.declared
     has_hardware = any(run.node or any(attempt.device_name for attempt in run.attempts) for run in profile.runs)
     methods = [CURRENT, METHOD_0_7] if has_hardware else [CURRENT, METHOD_0_7, METHOD_0_6]
     classes = profile.data.choices

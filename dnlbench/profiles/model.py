@@ -12,7 +12,7 @@ from dnlbench.events.records import Measure, Positive
 from dnlbench.machine import Code, Machine, Node, Sources
 from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
-from dnlbench.studies import STUDIES, FitModel, Point
+from dnlbench.studies import STUDIES, FitModel, Point, Study
 from dnlbench.studies.added import completed
 
 SCHEMA = "dnlbench.profile/1"
@@ -312,6 +312,11 @@ class ProfileMetadata(Record):
     interleaved: str | None = None
     """Name of the session of a paired benchmark, None without one. Throughputs of two profiles of one session are comparable,
     since their runs alternated on the same slots."""
+
+    @property
+    def declared(self) -> Study:
+        """The study with the quantities, metrics and fits of this sweep."""
+        return STUDIES[self.study].of(self.spec)
 
     @field_validator("spec")
     @classmethod

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import PointSummary, Profile
 from dnlbench.report.grid import Column
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity
 
 MAX_VIOLATIONS = 6
 """Violations listed individually; more are counted."""
@@ -16,7 +16,7 @@ MAX_VIOLATIONS = 6
 
 def bounded(profile: Profile) -> list[Quantity]:
     """Return the quantities of the study that have a bound."""
-    return [quantity for quantity in STUDIES[profile.study].quantities if quantity.bound is not None]
+    return [quantity for quantity in profile.declared.quantities if quantity.bound is not None]
 
 
 def largest(profile: Profile, point: PointSummary, quantity: Quantity) -> float | None:

@@ -8,14 +8,14 @@ from dnlbench import units
 from dnlbench.profiles import ContrastRecord, Profile
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import named, p_text, pairing, ratio_text, reasons
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity
 
 SETTINGS = "valid for the settings of this sweep; ratios can differ for another learning rate or number of epochs"
 
 
 def contrast_grids(profile: Profile) -> Iterator[Grid]:
     """Yield the change with depth and the networks at equal depth, for each quantity with contrasts."""
-    for quantity in STUDIES[profile.study].quantities:
+    for quantity in profile.declared.quantities:
         contrasts = [contrast for contrast in profile.summary.contrasts if contrast.quantity == quantity.name]
         depths = [contrast for contrast in contrasts if is_depth(contrast)]
         networks = [contrast for contrast in contrasts if not is_depth(contrast)]

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import CostRecord, Profile
 from dnlbench.report.grid import Column, Grid
-from dnlbench.studies import STUDIES, Cost, Study
+from dnlbench.studies import Cost, Study
 
 
 def cost_grids(profile: Profile) -> Iterator[Grid]:
     """Yield a table with a column for each cost if there is a fitted exponent."""
-    study = STUDIES[profile.study]
+    study = profile.declared
     if all(record.problem for record in profile.summary.costs):
         return
     networks = list(dict.fromkeys(record.network for record in profile.summary.costs))

@@ -9,12 +9,12 @@ from dnlbench import units
 from dnlbench.profiles import FitRecord, Profile
 from dnlbench.profiles.fitted_model import best_words, order_list
 from dnlbench.report.grid import Column, Grid
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity
 
 
 def fit_grids(profile: Profile) -> Iterator[Grid]:
     """Yield the orders of convergence, and a table of limits for each quantity with a limit. Empty without fits."""
-    quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
+    quantities = {quantity.name: quantity for quantity in profile.declared.quantities}
     fitted = [fit for fit in profile.summary.fits if not fit.problem]  # includes refused fits
     powers = [fit for fit in fitted if fit.model == "power"]
     if local := [fit for fit in powers if fit.local_orders]:
@@ -28,7 +28,7 @@ def fit_grids(profile: Profile) -> Iterator[Grid]:
 
 def fit_problems(profile: Profile) -> list[str]:
     """Return a line for each reason for a missing fit."""
-    quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
+    quantities = {quantity.name: quantity for quantity in profile.declared.quantities}
     powers = {fit.quantity: fit.model == "power" for fit in profile.summary.fits}
     networks: dict[tuple[str, str], list[str]] = {}
     for fit in profile.summary.fits:
@@ -42,7 +42,7 @@ def fit_problems(profile: Profile) -> list[str]:
 
 def refusals(profile: Profile, network: str) -> list[str]:
     """Return each quantity with a refused fit, with the reason and the best measured value."""
-    quantities = {quantity.name: quantity for quantity in STUDIES[profile.study].quantities}
+    quantities = {quantity.name: quantity for quantity in profile.declared.quantities}
     return [
         f"{quantities[fit.quantity].label}: {fit.refused}; {best_words(fit, quantities[fit.quantity])}"
         for fit in profile.summary.fits

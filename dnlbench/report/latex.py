@@ -12,7 +12,7 @@ from dnlbench.report.grid import Column, Grid
 from dnlbench.report.runs import left_out_notes
 from dnlbench.report.values import both_ends, ratio_text, verdict_text
 from dnlbench.stats import Interval
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity
 
 PREAMBLE = "% In the preamble: \\usepackage{booktabs}"
 _INTERVAL = "mean over seeds ± half-width of its 95 % t interval"
@@ -21,9 +21,7 @@ _POWERS = {1e3: "10³ ", 1e6: "10⁶ ", 1e9: "10⁹ ", 1e12: "10¹² "}
 
 def profile_latex(profile: Profile) -> str:
     """Return the results by network and depth, a table for each group of further quantities, and the contrasts."""
-    shown = [
-        q for q in STUDIES[profile.study].quantities if any(q.name in p.quantities for p in profile.summary.points)
-    ]
+    shown = [q for q in profile.declared.quantities if any(q.name in p.quantities for p in profile.summary.points)]
     tables = [
         _profile_grid(profile, [quantity for quantity in shown if quantity.table == title], title)
         for title in dict.fromkeys(quantity.table for quantity in shown)
@@ -50,7 +48,7 @@ def _profile_grid(profile: Profile, shown: Sequence[Quantity], title: str) -> Gr
     columns, cells = zip(*(_column(q, q.label, each) for q, each in zip(shown, intervals, strict=True)), strict=True)
     rows = [[p.network, str(p.depth), *values] for p, *values in zip(points, *cells, strict=True)]
     return Grid(
-        title=f"{title or STUDIES[profile.study].title} {profile.name}",
+        title=f"{title or profile.declared.title} {profile.name}",
         columns=[Column(head="network"), Column(head="L", numeric=True), *columns],
         rows=rows,
         note="\n".join([_INTERVAL + both_ends(rows), *left_out_notes(profile)]),

@@ -25,7 +25,7 @@ from dnlbench.report.runs import (
 )
 from dnlbench.report.stability import never_learned_sentences, stability_sentences
 from dnlbench.report.values import both_ends, mean_text, quantity_head, value_text
-from dnlbench.studies import STUDIES, Quantity, Study
+from dnlbench.studies import Quantity, Study
 
 DROP_LAST = 99
 """Drop order of the columns that a narrow terminal omits last."""
@@ -42,7 +42,7 @@ def profile_grids(profile: Profile) -> Iterator[Grid]:
 
 def result_grids(profile: Profile) -> Iterator[Grid]:
     """Yield the results by network and depth."""
-    study = STUDIES[profile.study]
+    study = profile.declared
     shown = [q for q in study.quantities if any(q.name in point.quantities for point in profile.summary.points)]
     yield _main_grid(profile, study, [quantity for quantity in shown if not quantity.table])
     for title in dict.fromkeys(quantity.table for quantity in shown if quantity.table):

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dnlbench import units
 from dnlbench.machine import short_model
 from dnlbench.profiles import NodeUse, PointSummary, Profile, RunRecord, alike, count_hardware, nodes_of
-from dnlbench.studies import STUDIES
 
 MAX_NODE_LINES = 8
 """Maximum number of nodes with a line each; more are grouped by model."""
@@ -67,7 +66,7 @@ def left_out_notes(profile: Profile) -> list[str]:
     count = sum(point.left_out for point in profile.summary.points)
     if not count:
         return []
-    labels = [quantity.label for quantity in STUDIES[profile.study].quantities if quantity.hardware_dependent]
+    labels = [quantity.label for quantity in profile.declared.quantities if quantity.hardware_dependent]
     return [
         f"{', '.join(labels)}: only the most common hardware at each point; {_counted(count)} on other hardware excluded"
     ]

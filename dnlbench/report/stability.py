@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from dnlbench.profiles import PointSummary, Profile, never_learned_text, runs_that_never_learned
-from dnlbench.studies import STUDIES, Point, Quantity
+from dnlbench.studies import Point, Quantity
 
 GROWTH = 2.0
 """Factor per doubling of depth above which a gradient explodes."""
@@ -27,7 +27,7 @@ RULE = (
 
 def stability_sentences(profile: Profile, shown: Sequence[Quantity]) -> Iterator[str]:
     """Yield how the gradient at initialization of each network depends on depth, and the rule, if the norm is shown."""
-    declared = STUDIES[profile.study].stability
+    declared = profile.declared.stability
     if declared is None or declared.norm not in [quantity.name for quantity in shown]:
         return
     measured = [point for point in profile.summary.points if declared.norm in point.quantities]
@@ -60,7 +60,7 @@ def _ratio(deepest: PointSummary, name: str) -> str:
 
 def never_learned_sentences(profile: Profile) -> Iterator[str]:
     """Yield a sentence for each network and depth with runs that never learned."""
-    classes = profile.data.choices
+    classes = profile.data.choices if profile.declared.has_chance_level else None
     losses_by_point: dict[Point, list[float]] = {}
     for run, loss in runs_that_never_learned(profile.runs, classes):
         losses_by_point.setdefault(run.point, []).append(loss)

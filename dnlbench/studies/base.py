@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, NoReturn, Protocol, Self
 
@@ -288,6 +288,15 @@ class Study:
     """Runs that differ only in the seed can be batched."""
     workload_version: int
     """Increased whenever equal specs no longer mean equal computations."""
+    adapt: Callable[[Study, Mapping[str, Any]], Study] | None = None
+    """Returns the study with the declarations that depend on the settings of a sweep. None: no declaration does."""
+
+    def of(self, settings: Mapping[str, Any]) -> Study:
+        """Return the study with the declarations for a sweep, such as the unit of its loss and its custom metrics.
+
+        ``settings`` is a spec as a dict. It may come from a file, and any of it may be missing.
+        """
+        return self.adapt(self, settings) if self.adapt else self
 
     @property
     def summary(self) -> str:
@@ -298,6 +307,11 @@ class Study:
     def has_epochs(self) -> bool:
         """True if runs train in epochs, false if they are a single measurement."""
         return bool(self.epoch_metrics)
+
+    @property
+    def has_chance_level(self) -> bool:
+        """True if ln(classes), the cross-entropy of guessing, is a bound of the study's main loss."""
+        return any(fit.at_most_chance for fit in self.fits)
 
     @property
     def epoch_columns(self) -> tuple[str, ...]:

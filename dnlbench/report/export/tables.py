@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import ContrastRecord, Profile, RunRecord
 from dnlbench.profiles.model import Record
-from dnlbench.studies import STUDIES
 
 RowKind = Literal["epochs", "runs", "measurements", "contrasts"]
 ColumnKind = Literal["int64", "float64", "bool", "string", "list of float64"]
@@ -117,7 +116,7 @@ def make_table(profiles: Sequence[Labeled], kind: RowKind | None = None) -> Tabl
 
 
 def _usual(profiles: Sequence[Labeled]) -> RowKind:
-    by_epochs = {each.profile.study: STUDIES[each.profile.study].has_epochs for each in profiles}
+    by_epochs = {each.profile.study: each.profile.declared.has_epochs for each in profiles}
     if len(set(by_epochs.values())) > 1:
         studies = " and ".join(by_epochs)
         raise ConfigurationError(f"the studies {studies} differ in whether they have epochs; use --rows runs")
@@ -127,10 +126,10 @@ def _usual(profiles: Sequence[Labeled]) -> RowKind:
 def _check(profiles: Sequence[Labeled], kind: RowKind) -> None:
     for each in profiles:
         if kind == "contrasts":
-            if not STUDIES[each.profile.study].contrasts:
+            if not each.profile.declared.contrasts:
                 raise ConfigurationError(f"{each.label}: study {each.profile.study!r} has no contrasts")
             continue
-        has_epochs = STUDIES[each.profile.study].has_epochs
+        has_epochs = each.profile.declared.has_epochs
         if kind != "runs" and has_epochs != (kind == "epochs"):
             instead = "epochs" if has_epochs else "measurements"
             raise ConfigurationError(
@@ -182,8 +181,7 @@ def _with_nodes(profiles: Sequence[Labeled], fields: Sequence[_Field]) -> list[_
 
 def _measured(profiles: Sequence[Labeled], taken: set[str]) -> list[_Field]:
     """Return columns for the declared quantities, then for all other measurements. Curves are lists."""
-    studies = dict.fromkeys(each.profile.study for each in profiles)
-    declared = [quantity.name for study in studies for quantity in STUDIES[study].quantities]
+    declared = [quantity.name for each in profiles for quantity in each.profile.declared.quantities]
     is_list: dict[str, bool] = dict.fromkeys((name for name in declared if name not in RunRecord.model_fields), False)
     for _, run in _all_runs(profiles):
         for name, value in run.measurements.items():
@@ -206,7 +204,7 @@ def _epoch_rows(
     profiles: Sequence[Labeled],
 ) -> tuple[tuple[Column, ...], Callable[[RunRecord], Iterable[Sequence[Value]]]]:
     """Return the columns that the studies declare, and a function that yields the rows of a run."""
-    names = dict.fromkeys(name for each in profiles for name in STUDIES[each.profile.study].epoch_columns)
+    names = dict.fromkeys(name for each in profiles for name in each.profile.declared.epoch_columns)
 
     def rows(run: RunRecord) -> Iterator[Sequence[Value]]:
         for epoch in run.epochs or (None,):

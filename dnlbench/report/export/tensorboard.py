@@ -32,7 +32,6 @@ from dnlbench.files import new_folder
 from dnlbench.profiles import Profile, RunRecord
 from dnlbench.report.export import from_extra
 from dnlbench.report.export.tables import Labeled
-from dnlbench.studies import STUDIES
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
@@ -133,7 +132,7 @@ def _write(folder: Path, profile: Profile, run: RunRecord) -> None:
 
 
 def _epochs(run: RunRecord, profile: Profile) -> Iterator[_Scalars]:
-    metrics = STUDIES[profile.study].epoch_metrics
+    metrics = profile.declared.epoch_metrics
     for epoch, time in zip(run.epochs, wall_times(run, profile.created), strict=True):
         values = {metric.tag or f"epoch/{metric.name}": epoch.value(metric.name) for metric in metrics}
         known = {tag: value for tag, value in values.items() if value is not None}
@@ -143,7 +142,7 @@ def _epochs(run: RunRecord, profile: Profile) -> Iterator[_Scalars]:
 def _results(profile: Profile, run: RunRecord) -> Iterator[_Scalars]:
     """Yield the results and curves of a finished run."""
     end = _end(profile, run)
-    quantities = [quantity.name for quantity in STUDIES[profile.study].quantities]
+    quantities = [quantity.name for quantity in profile.declared.quantities]
     values = {name: getattr(run, name, None) for name in quantities} | run.measurements
     results = {f"by_depth/{name}": float(value) for name, value in values.items() if isinstance(value, int | float)}
     yield _Scalars(step=run.depth, time=end, values=results)

@@ -18,7 +18,7 @@ from dnlbench.report.html.runs import unsuccessful_runs
 from dnlbench.report.html.tables import side_by_side, table
 from dnlbench.report.profile import result_grids
 from dnlbench.report.values import value_text
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity
 
 
 def profile_html(profile: Profile) -> str:
@@ -45,7 +45,7 @@ def profile_html(profile: Profile) -> str:
 
 def sentences(profile: Profile) -> Iterator[Markup]:
     """Yield a sentence for each network: the main results by depth, and the reasons for refused fits."""
-    shown = [quantity for quantity in STUDIES[profile.study].quantities if not quantity.table]
+    shown = [quantity for quantity in profile.declared.quantities if not quantity.table]
     for network in dict.fromkeys(point.network for point in profile.summary.points):
         points = sorted((p for p in profile.summary.points if p.network == network), key=lambda p: p.depth)
         parts = [part for quantity in shown if (part := _change_with_depth(profile, points, quantity))]

@@ -10,7 +10,6 @@ from dnlbench.profiles import Profile
 from dnlbench.report.html.markup import Markup
 from dnlbench.report.html.tables import property_table
 from dnlbench.report.runs import machine_label, node_properties
-from dnlbench.studies import STUDIES
 
 
 def origin(profile: Profile, title: str) -> Markup:
@@ -20,7 +19,7 @@ def origin(profile: Profile, title: str) -> Markup:
     ok = sum(run.status == "ok" for run in profile.runs)
     rows = [
         ("sweep", f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC, {profile.state}"),
-        ("question", STUDIES[profile.study].title),
+        ("question", profile.declared.title),
         ("networks", ", ".join(dict.fromkeys(run.network for run in profile.runs))),
         ("depths", ", ".join(map(str, sorted({run.depth for run in profile.runs})))),
         ("runs", f"{ok} of {len(profile.runs)} succeeded; {_seeds(profile)}"),
