@@ -27,7 +27,7 @@ class Added:
     """Metadata of an added key: ``key: Annotated[str, Added(before="old")] = "new"``."""
 
     before: Any
-    """The value that sweeps ran with when the key did not exist."""
+    """The value that sweeps ran with when the key did not exist, as in JSON."""
 
 
 @dataclass(frozen=True)

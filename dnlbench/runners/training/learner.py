@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.runners.training.optimize import create_optimizer, create_schedule, parameter_groups
+from dnlbench.runners.training.optimize import create_optimizer, create_schedule, parameter_groups, warmup_factor
 from dnlbench.studies.training.spec import TrainSettings
 
 
@@ -34,6 +34,7 @@ class Learner:
     def __init__(self, network: nn.Module, train: TrainSettings) -> None:
         self.network = network
         """The network; in a pack, the module whose parameters are replaced by those of each network."""
+        self._train = train
         self._weight = train.regulariser_weight
         self.optimizer = create_optimizer(train, parameter_groups(train, network, self.parameters))
         self.schedule = create_schedule(train, self.optimizer)
@@ -76,6 +77,31 @@ class Learner:
     def gradient_norms(self) -> Tensor:
         """Return the Euclidean norms of the current gradients, shape (S,)."""
         return torch.stack([nn.utils.get_total_norm(self.gradients(index).values()) for index in range(self.size)])
+
+    def clip(self, norms: Tensor) -> None:
+        """Scale the gradient of each network to a norm of at most ``train.clip_norm``. Norms are those of `gradient_norms`."""
+        if self._train.clip_norm is not None:
+            self._clip(norms, self._train.clip_norm)
+
+    def _clip(self, norms: Tensor, largest: float) -> None:
+        nn.utils.clip_grads_with_norm_(self.parameters, largest, norms[0])
+
+    @property
+    def rates(self) -> list[float]:
+        """The current learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def set_rates(self, step: int) -> None:
+        """Set the learning rates of a training step, counted from 0 over all epochs: the schedule's, times the warm-up."""
+        factor = warmup_factor(self._train, step)
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
+            group["lr"] = rate * factor
+
+    def end_epoch(self) -> None:
+        """Step the schedule. It computes the next rates from those in the optimizer, which must be without warm-up factor."""
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+        self.schedule.step()
 
     def logits(self, index: int, inputs: Tensor) -> Tensor:
         """Apply one network to inputs (B, …)."""

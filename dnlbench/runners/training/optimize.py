@@ -22,7 +22,7 @@ def _eager(optimizer: type[optim.Optimizer]) -> Callable[..., optim.Optimizer]:
     return type(optimizer.__name__, (optimizer,), {**methods, "step": step})
 
 
-_SGD, _AdamW = _eager(optim.SGD), _eager(optim.AdamW)
+_SGD, _Adam, _AdamW = _eager(optim.SGD), _eager(optim.Adam), _eager(optim.AdamW)
 
 
 def parameter_groups(
@@ -49,11 +49,14 @@ def parameter_groups(
 
 
 def create_optimizer(train: TrainSettings, parameters: ParamsT) -> optim.Optimizer:
-    """Create SGD with momentum, or AdamW with ``beta_1 = momentum``, for the groups of `parameter_groups`."""
-    if train.optimizer == "adamw":
-        betas = (train.momentum, 0.999)
-        return _AdamW(parameters, lr=train.lr, betas=betas, weight_decay=train.weight_decay)
-    return _SGD(parameters, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay)
+    """Create SGD with momentum, or Adam or AdamW with ``beta_1 = momentum``, for the groups of `parameter_groups`."""
+    if train.optimizer == "sgd":
+        return _SGD(
+            parameters, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, nesterov=train.nesterov
+        )
+    adam = _AdamW if train.optimizer == "adamw" else _Adam
+    betas = (train.momentum, train.beta2)
+    return adam(parameters, lr=train.lr, betas=betas, eps=train.eps, weight_decay=train.weight_decay)
 
 
 def create_schedule(train: TrainSettings, optimizer: optim.Optimizer) -> lr_scheduler.LRScheduler:
@@ -65,6 +68,7 @@ def create_schedule(train: TrainSettings, optimizer: optim.Optimizer) -> lr_sche
     ``constant``          ``lr``
     ``cosine``            ``lr (1 + cos(pi e / E)) / 2``
     ``step``              ``lr step_factor^floor(e / step_epochs)``
+    ``milestones``        ``lr step_factor^n`` with ``n`` milestones ``<= e``
     ====================  =================================================
     """
     if train.schedule == "cosine":
@@ -72,4 +76,12 @@ def create_schedule(train: TrainSettings, optimizer: optim.Optimizer) -> lr_sche
     if train.schedule == "step":
         assert train.step_epochs is not None, "required by the spec for this schedule"
         return lr_scheduler.StepLR(optimizer, train.step_epochs, gamma=train.step_factor)
+    if train.schedule == "milestones":
+        assert train.milestones is not None, "required by the spec for this schedule"
+        return lr_scheduler.MultiStepLR(optimizer, train.milestones, gamma=train.step_factor)
     return lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+
+
+def warmup_factor(train: TrainSettings, step: int) -> float:
+    """Return the factor on the schedule's rate at training step ``t = 0, 1, …`` of a run: ``min(1, (t + 1) / warmup_steps)``."""
+    return min(1.0, (step + 1) / train.warmup_steps) if train.warmup_steps else 1.0

@@ -49,6 +49,12 @@ class PackLearner(Learner):
     def gradients(self, index: int) -> dict[str, Tensor]:
         return {name: p.grad[index] for name, p in self._parameters.items() if p.grad is not None}
 
+    @torch.no_grad()
+    def _clip(self, norms: Tensor, largest: float) -> None:
+        factors = (largest / (norms + 1e-6)).clamp(max=1.0)  # as torch does for a single network
+        for gradient in (p.grad for p in self.parameters if p.grad is not None):
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+
     def logits(self, index: int, inputs: Tensor) -> Tensor:
         logits: Tensor = functional_call(self.network, self.values(index), (inputs,))
         return logits

@@ -165,7 +165,7 @@ class TrainingRunner:
     def _epoch_events(self, training: _Training) -> dict[int, EpochDone]:
         learner, progress, samples = training.learner, training.progress, len(self.data.training)
         losses = progress.tally.total_losses.tolist()
-        learner.schedule.step()
+        learner.end_epoch()
         end = EpochEnd(
             learner=learner,
             data=self.data,
@@ -248,6 +248,7 @@ class TrainingRunner:
             progress.seconds += watch.stop()
             training.save()
 
+        training.step.start_epoch(progress.epoch + 1)
         saved = time.monotonic()
         watch.start()
         for indices in batches[progress.step :]:
@@ -258,6 +259,7 @@ class TrainingRunner:
                 save()
                 saved = time.monotonic()
                 watch.start()
+            training.learner.set_rates(progress.epoch * len(batches) + progress.step)
             training.step(indices)
             progress.step += 1
         progress.seconds += watch.stop()

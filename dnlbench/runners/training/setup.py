@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dnlbench.dnl.initialization import CALIBRATION_IMAGES, unit_scores
 from dnlbench.plan import Run
+from dnlbench.runners.training.augment import Augmentation
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.data import Dataset, epoch_order
 from dnlbench.runners.training.gradients import first_over_last
@@ -67,7 +68,7 @@ class TrainingSetup:
 
     def step(self, runs: Sequence[Run], learner: Learner, tally: Tally) -> Step:
         """Create the learner's training step, which adds to the tally. It is a CUDA graph if `warm_up` found it equivalent."""
-        step = self._eager_step(learner, tally)
+        step = self._eager_step(runs, learner, tally)
         graph = self._graphs.get(_pack_key(runs), False)
         return GraphedStep(step, learner, self._spec.train.batch_size) if graph else step
 
@@ -87,16 +88,17 @@ class TrainingSetup:
     def _measured_bytes(self, runs: Sequence[Run]) -> int:
         learner, indices = self._warm_learner(runs)
         learner.optimizer.zero_grad(set_to_none=True)
-        step = self._eager_step(learner)
+        step = self._eager_step(runs, learner)
         return step_memory_bytes(self._device, learner.persistent_tensors(), lambda: step(indices))
 
     def _warm_learner(self, runs: Sequence[Run], steps: int = WARM_UP_STEPS - 1) -> tuple[Learner, Tensor]:
         """Return a learner after some steps on the first batch, and the indices of this batch."""
         learner = self.learner(runs)
         learner.network.train()
+        learner.set_rates(step=0)
         samples = min(self._spec.train.batch_size, len(self._data.training))
         indices = torch.arange(samples, device=self._device).expand(len(runs), -1)
-        step = self._eager_step(learner)
+        step = self._eager_step(runs, learner)
         for _ in range(steps):
             step(indices)
         return learner, indices
@@ -106,19 +108,25 @@ class TrainingSetup:
         learner, split = self.learner(runs), self._data.training
         learner.network.train()
         orders = [epoch_order(len(split), run.seed, epoch=1)[: self._spec.train.batch_size] for run in runs]
-        self._eager_step(learner)(torch.stack(orders).to(self._device))
+        self._eager_step(runs, learner)(torch.stack(orders).to(self._device))
         return [first_over_last(learner.network, learner.gradients(index)) for index in range(learner.size)]
 
     def _graph_is_equivalent(self, runs: Sequence[Run]) -> bool:
         learner, indices = self._warm_learner(runs, steps=0)
         other, _ = self._warm_learner(runs, steps=0)
         tally, other_tally = (Tally.start(self._device, len(runs)) for _ in range(2))
-        graphed = GraphedStep(self._eager_step(other, other_tally), other, indices.shape[1])
-        return graph_matches_step(self._eager_step(learner, tally), graphed, (tally, other_tally), indices)
+        graphed = GraphedStep(self._eager_step(runs, other, other_tally), other, indices.shape[1])
+        return graph_matches_step(self._eager_step(runs, learner, tally), graphed, (tally, other_tally), indices)
 
-    def _eager_step(self, learner: Learner, tally: Tally | None = None) -> TrainingStep:
+    def _eager_step(self, runs: Sequence[Run], learner: Learner, tally: Tally | None = None) -> TrainingStep:
         tally = tally or Tally.start(self._device, learner.size)
-        return TrainingStep(learner, self._data.training, tally, bf16=self.bf16)
+        return TrainingStep(learner, self._data.training, tally, self._augmentation(runs), bf16=self.bf16)
+
+    def _augmentation(self, runs: Sequence[Run]) -> Augmentation | None:
+        data, samples = self._spec.data, len(self._data.training)
+        if not data.augment:
+            return None
+        return Augmentation(data, [run.seed for run in runs], samples, self._spec.train.batch_size, self._device)
 
     def flops(self, run: Run) -> float | None:
         """Return the operations of training on one sample; None for a custom network whose operations are unknown."""

@@ -7,11 +7,12 @@ selection of the batch to the new weights, and launches it as a single unit.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from dnlbench.runners.training.augment import Augmentation
 from dnlbench.runners.training.data import Split
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.progress import Tally
@@ -19,33 +20,57 @@ from dnlbench.runners.training.progress import Tally
 STEPS_BEFORE = 3
 """Eager training steps before a step is recorded. The first steps allocate moments and choose algorithms."""
 
-Step = Callable[[Tensor], None]
-"""Trains on the samples at the indices (S, B)."""
+
+class Step(Protocol):
+    """A training step of a learner."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare the steps of an epoch. Epochs count from 1."""
+        ...
+
+    def __call__(self, indices: Tensor) -> None:
+        """Train on the samples at the indices (S, B)."""
+        ...
 
 
 class TrainingStep:
     """Gathers a batch for each network and takes one optimizer step."""
 
-    def __init__(self, learner: Learner, split: Split, tally: Tally, *, bf16: bool) -> None:
+    def __init__(
+        self, learner: Learner, split: Split, tally: Tally, augmentation: Augmentation | None = None, *, bf16: bool
+    ) -> None:
         self._learner = learner
         self._split = split
         self._tally = tally
+        self._augmentation = augmentation
         self._bf16 = bf16
+
+    def start_epoch(self, epoch: int) -> None:
+        if self._augmentation is not None:
+            self._augmentation.start_epoch(epoch)
 
     def __call__(self, indices: Tensor) -> None:
         """Take a step. Add each network's loss and gradient norm at the weights before the step to the tally."""
         learner = self._learner
         learner.optimizer.zero_grad(set_to_none=True)
         inputs, targets = self._split.batch(indices.flatten())
+        if self._augmentation is not None:
+            inputs = self._augmentation(inputs, self._tally.row)
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self._bf16):
             losses = learner.losses(*(part.view(*indices.shape, *part.shape[1:]) for part in (inputs, targets)))
         learner.backward(losses)
-        self._tally.add(losses.detach() * indices.shape[1], learner.gradient_norms())
+        norms = learner.gradient_norms()
+        self._tally.add(losses.detach() * indices.shape[1], norms)
+        learner.clip(norms)
         learner.optimizer.step()
 
 
 class GraphedStep:
-    """A training step as a CUDA graph for full batches. Smaller last batches run eagerly."""
+    """A training step as a CUDA graph for full batches.
+
+    Smaller last batches run eagerly, and so does a step with other learning rates than the step before: a graph contains them
+    as constants, so a warm-up would need a new graph for every step.
+    """
 
     def __init__(self, step: TrainingStep, learner: Learner, batch_size: int) -> None:
         self._step = step
@@ -57,15 +82,23 @@ class GraphedStep:
         self._indices = torch.empty(0)
         self._gradients: list[Tensor | None] = []
 
+    def start_epoch(self, epoch: int) -> None:
+        self._step.start_epoch(epoch)
+
     def __call__(self, indices: Tensor) -> None:
-        if indices.shape[1] != self._batch_size or self._before < STEPS_BEFORE:
-            self._before += indices.shape[1] == self._batch_size
+        is_full, rates = indices.shape[1] == self._batch_size, self._learner.rates
+        if rates != self._rates:
+            self._graph = None
+        if not is_full or rates != self._rates or self._before < STEPS_BEFORE:
+            self._before += is_full
+            self._rates = rates
             self._run_on_side_stream(indices)
             return
-        rates = [group["lr"] for group in self._learner.optimizer.param_groups]
-        if self._graph is None or rates != self._rates:
+        if self._graph is None:
             self._record(indices)
-            self._rates = rates
+        self._replay(indices)
+
+    def _replay(self, indices: Tensor) -> None:
         assert self._graph is not None
         self._indices.copy_(indices)
         self._graph.replay()
@@ -99,7 +132,9 @@ def graph_matches_step(
     """
     try:
         for _ in range(STEPS_BEFORE + 3):
+            random = torch.cuda.get_rng_state()
             eager(indices)
+            torch.cuda.set_rng_state(random)  # dropout draws the same numbers
             graphed(indices)
         torch.cuda.synchronize()
     except RuntimeError as error:

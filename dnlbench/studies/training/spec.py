@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,10 +18,13 @@ from dnlbench.architecture import (
 )
 from dnlbench.registry import Registry
 from dnlbench.studies.added import Added, Renamed
-from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds
+from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds, distinct
 from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
 
+Transformation = Literal["crop", "flip"]
 DatasetName = Literal["digits", "cifar10", "svhn", "image-folder", "synthetic"]
+
+T = TypeVar("T", int, str)
 
 _MOST_CHANNELS = 2**16
 """The limits here are far above practical sizes; they catch typing errors early."""
@@ -40,6 +43,14 @@ _ONLY_FOR = {
     "classes": ("synthetic",),
     "samples": ("synthetic",),
 }
+_REQUIRES = {
+    "step_epochs": ("schedule", "step"),
+    "milestones": ("schedule", "milestones"),
+    "nesterov": ("optimizer", "sgd"),
+    "beta2": ("optimizer", "adam", "adamw"),
+    "eps": ("optimizer", "adam", "adamw"),
+}
+"""Keys of ``[train]`` with an effect only for some values of another key."""
 
 
 def is_factory(network: str) -> bool:
@@ -62,9 +73,15 @@ def _one_of(registry: Registry[Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _ascending(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Sort the values, whose order has no meaning, and reject repeated ones."""
+    return tuple(sorted(distinct(values)))
+
+
 Network = Annotated[str, _one_of(NETWORKS), Field(examples=[*ARCHITECTURES, "package.module:factory"])]
 Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
 Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
+Milestones = Annotated[tuple[Epochs, ...], Field(min_length=1), AfterValidator(_ascending)]
 
 
 class TrainingAxes(Axes):
@@ -84,11 +101,15 @@ class NetworkSettings(Section):
     blocks: Annotated[int, Field(ge=1, le=32)] = 4
     """Number of blocks. Each transition between two blocks halves the sides of the image."""
     growth_rate: Channels = 6
-    """Channels of a state in a dense block. The stem has twice as many."""
+    """Channels of a state in a dense block."""
+    stem: Annotated[Channels | None, Added(before=None)] = None
+    """Channels of the first convolution. Default: 2 × growth_rate."""
     compression: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Fraction of the channels that a transition between dense blocks keeps."""
     bottleneck: bool = False
     """Put a 1×1 convolution with 4 × growth_rate channels before each 3×3 one (DenseNet-B)."""
+    dropout: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = 0.0
+    """Probability of setting an output of a convolution to 0 in training, for all convolutions except the first."""
     step_scaling: Literal["none", "1/L"] = "none"
     """1/L multiplies the sum over states by the step 1/L; none absorbs the step in the weights."""
     connectivity: ConnectivityName = "full"
@@ -98,7 +119,7 @@ class NetworkSettings(Section):
     bandwidth: Annotated[float, Field(gt=0)] = 1.0
     """h of the kernel of dense-rbf, exp(−‖x_i − x_j‖² / (2 h²))."""
     width: Channels | None = None
-    """Channels of each state of resnet and plain. Default: 2 × growth_rate, as the stem."""
+    """Channels of each state of resnet and plain. Default: those of the stem."""
     implementation: Annotated[RequestedImplementation, Renamed({"lean": "memory-efficient", "plain": "standard"})] = (
         "auto"
     )
@@ -115,7 +136,7 @@ class NetworkSettings(Section):
 
 
 class DataSettings(Section):
-    """``[data]``: the training data. Pixels are scaled to [0, 1] without further processing."""
+    """``[data]``: the training data. Pixels are scaled to [0, 1]."""
 
     dataset: DatasetName = "digits"
     """The data set to train on."""
@@ -133,6 +154,12 @@ class DataSettings(Section):
     """Classes of synthetic images. Default: 10."""
     samples: Annotated[int, Field(ge=2, le=10**7)] | None = None
     """Number of synthetic training images. Default: 1024."""
+    normalize: Annotated[bool, Added(before=False)] = False
+    """Give each channel mean 0 and standard deviation 1 over the training split. Both splits are shifted and scaled alike."""
+    augment: Annotated[tuple[Transformation, ...], AfterValidator(_ascending), Added(before=[])] = ()
+    """Random changes of training images: crop shifts an image by up to crop_padding pixels, flip mirrors every second one."""
+    crop_padding: Annotated[int, Field(ge=1, le=2**10), Added(before=4)] = 4
+    """Pixels of value 0 around an image before crop cuts out a random part of the original size."""
 
     @property
     def known_input(self) -> tuple[InputShape, int] | None:
@@ -160,22 +187,34 @@ class TrainSettings(Section):
     """Passes over the training split."""
     batch_size: Annotated[int, Field(ge=2, le=2**20)] = 64
     """Samples per training step."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with momentum, or AdamW."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """SGD with momentum, Adam, or AdamW, whose weight decay is separate from the gradient."""
     lr: Annotated[float, Field(gt=0)] = 0.01
-    """Learning rate of the first epoch."""
+    """Learning rate of the first epoch, after the warm-up."""
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9), Added(before=0)] = 0
+    """Training steps over which the learning rate grows linearly to that of the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of SGD, or beta_1 of AdamW."""
+    """Momentum of sgd, or beta_1 of adam and adamw."""
+    nesterov: Annotated[bool, Added(before=False)] = False
+    """Use Nesterov's momentum in sgd."""
+    beta2: Annotated[float, Field(ge=0, lt=1), Added(before=0.999)] = 0.999
+    """beta_2 of adam and adamw."""
+    eps: Annotated[float, Field(gt=0), Added(before=1e-8)] = 1e-8
+    """Epsilon of adam and adamw."""
+    clip_norm: Annotated[Annotated[float, Field(gt=0)] | None, Added(before=None)] = None
+    """Largest Euclidean norm of a network's gradient. A longer gradient is scaled to it. Default: no limit."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the optimizer."""
     weight_decay_on: Annotated[Literal["all", "weights"], Added(before="all")] = "all"
     """Parameters that decay: all, or weights only, without biases and the scales and shifts of norms."""
-    schedule: Literal["constant", "cosine", "step"] = "constant"
-    """Learning rate by epoch: constant, half a cosine to 0, or times step_factor every step_epochs."""
+    schedule: Literal["constant", "cosine", "step", "milestones"] = "constant"
+    """Learning rate by epoch: constant, half a cosine to 0, or times step_factor every step_epochs or at milestones."""
     step_epochs: Epochs | None = None
     """Epochs between two steps of the learning rate. Required with schedule step, refused otherwise."""
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Factor on the learning rate at each step of schedule step."""
+    """Factor on the learning rate at each step of schedule step, or at each milestone."""
+    milestones: Annotated[Milestones | None, Added(before=None)] = None
+    """Numbers of epochs after which the learning rate changes. Required with schedule milestones, refused otherwise."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """Arithmetic of training: single precision, TF32 matrix products, or autocast to bfloat16."""
     regulariser_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -237,8 +276,17 @@ class TrainingSpec(StudySpec):
             )
         if train.schedule == "step" and train.step_epochs is None:
             self._refuse("train.schedule", "requires train.step_epochs, the number of epochs between two steps")
-        if train.step_epochs is not None and train.schedule != "step":
-            self._refuse("train.step_epochs", 'has an effect only with train.schedule = "step"')
+        if train.schedule == "milestones" and train.milestones is None:
+            self._refuse("train.schedule", "requires train.milestones, a list of numbers of epochs")
+        for key, (other, *values) in _REQUIRES.items():
+            is_default = getattr(train, key) == TrainSettings.model_fields[key].default
+            if not is_default and getattr(train, other) not in values:
+                allowed = " or ".join(f'"{value}"' for value in values)
+                self._refuse(f"train.{key}", f"has an effect only with train.{other} = {allowed}")
+        if train.nesterov and not train.momentum:
+            self._refuse("train.nesterov", "requires train.momentum > 0")
+        if data.crop_padding != DataSettings.model_fields["crop_padding"].default and "crop" not in data.augment:
+            self._refuse("data.crop_padding", 'has an effect only with data.augment = ["crop"]')
         for key, datasets in _ONLY_FOR.items():
             if getattr(data, key) is not None and data.dataset not in datasets:
                 self._refuse(f"data.{key}", f"has an effect only with data.dataset = {' or '.join(datasets)}")

@@ -86,11 +86,15 @@ class Loaded:
     """Warnings about files that were read, one sentence each."""
 
 
+def generator_for(purpose: str, seed: int, epoch: int) -> torch.Generator:
+    """Create a generator of random numbers on the CPU that depends only on these values."""
+    digest = hashlib.sha256(f"{purpose}/{seed}/{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
     """Return the order of samples in an epoch: a permutation that depends only on seed and epoch."""
-    digest = hashlib.sha256(f"order/{seed}/{epoch}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    return torch.randperm(samples, generator=generator)
+    return torch.randperm(samples, generator=generator_for("order", seed, epoch))
 
 
 def choose(samples: int, settings: DataSettings, *, training: bool) -> NDArray[np.int64]:
