@@ -45,7 +45,7 @@ NewStates = Callable[[Sequence[int]], States]
 
 
 class NormReluConv(nn.Module):
-    """Batch norm, ReLU and a convolution that keeps the image's size; the norm comes first, as in DenseNet.
+    """Batch norm, ReLU, a convolution that keeps the image's size, and dropout; the norm comes first, as in DenseNet.
 
     ``scaled`` is True for the input channels whose filter slices are multiplied by ``step``; None: for none.
     """
@@ -53,9 +53,16 @@ class NormReluConv(nn.Module):
     scaled: Tensor | None
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, scaled: Tensor | None = None, step: float = 1.0
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        scaled: Tensor | None = None,
+        step: float = 1.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = dropout
         self.norm = nn.BatchNorm2d(in_channels)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
         self.step = step
@@ -65,7 +72,8 @@ class NormReluConv(nn.Module):
         filters = self.conv.weight
         if self.scaled is not None:
             filters = torch.where(self.scaled, self.step * filters, filters)
-        return states.read(indices, self.norm, filters)
+        out = states.read(indices, self.norm, filters)
+        return functional.dropout(out, self.dropout, self.training) if self.dropout else out
 
 
 class Block(nn.Module):
@@ -86,6 +94,7 @@ class Block(nn.Module):
         bottleneck: bool,
         step: float,
         bandwidth: float,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.dense = architecture.dense
@@ -101,6 +110,7 @@ class Block(nn.Module):
                 out_channels,
                 bottleneck=bottleneck,
                 step=step,
+                dropout=dropout,
             )
             for read in self.sources
         )
@@ -162,16 +172,23 @@ def _apply(layer: nn.Module, states: States, read: Sequence[int], new_states: Ne
 
 
 def _layer(
-    widths: Sequence[int], stepped: Sequence[bool], out_channels: int, *, bottleneck: bool, step: float
+    widths: Sequence[int],
+    stepped: Sequence[bool],
+    out_channels: int,
+    *,
+    bottleneck: bool,
+    step: float,
+    dropout: float,
 ) -> nn.Module:
     """Build a layer that reads states of the given widths; ``stepped`` ones have the step before their weights."""
     scaled = None
     if step != 1.0 and any(stepped):
         scaled = torch.tensor([on for width, on in zip(widths, stepped, strict=True) for _ in range(width)])
     if not bottleneck:
-        return NormReluConv(sum(widths), out_channels, 3, scaled, step)
+        return NormReluConv(sum(widths), out_channels, 3, scaled, step, dropout)
     return nn.Sequential(
-        NormReluConv(sum(widths), 4 * out_channels, 1, scaled, step), NormReluConv(4 * out_channels, out_channels, 3)
+        NormReluConv(sum(widths), 4 * out_channels, 1, scaled, step, dropout),
+        NormReluConv(4 * out_channels, out_channels, 3, dropout=dropout),
     )
 
 
@@ -184,9 +201,11 @@ class DNLNetwork(nn.Module):
         input_shape: channels, height and width of an image.
         classes: number of logits.
         blocks: number of blocks; each halves the image size of the one before.
-        growth_rate: channels of a state in a dense block; the stem has twice as many.
+        growth_rate: channels of a state in a dense block.
+        stem: channels of the first convolution; None: ``2 * growth_rate``.
         compression: fraction of channels that a transition between dense blocks keeps; baselines keep all channels.
         bottleneck: a 1×1 convolution to ``4 * growth_rate`` channels before each 3×3 one.
+        dropout: probability of setting an output of a convolution to 0 in training mode, for all convolutions but the stem.
         step_scaling: ``"1/L"`` puts the step tau before the connection weights ``K^{l,k}``, not before ``A^l``; ``"none"``
             absorbs it in them. Batch norm removes a factor that is common to the entire output of a layer, so tau acts
             relative to ``x^0``. It has almost no effect in a dense layer that does not read ``x^0``.
@@ -210,8 +229,10 @@ class DNLNetwork(nn.Module):
         classes: int,
         blocks: int = 4,
         growth_rate: int = 6,
+        stem: int | None = None,
         compression: float = 0.5,
         bottleneck: bool = False,
+        dropout: float = 0.0,
         step_scaling: str = "none",
         connectivity: ConnectivityName = "full",
         window: int | None = None,
@@ -233,7 +254,8 @@ class DNLNetwork(nn.Module):
         self.implementation = choose_implementation(implementation, architecture, height, image_width)
         sources = sources_of(architecture, connectivity, window)
         step = 1 / depth if step_scaling == "1/L" else 1.0
-        channels = 2 * growth_rate if architecture.dense else width or 2 * growth_rate
+        stem = stem or 2 * growth_rate
+        channels = stem if architecture.dense else width or stem
         parts: list[nn.Module] = [nn.Conv2d(image_channels, channels, 3, padding=1, bias=False)]
         for block in range(blocks):
             out_channels = growth_rate if architecture.dense else channels
@@ -247,12 +269,13 @@ class DNLNetwork(nn.Module):
                     bottleneck=bottleneck,
                     step=step,
                     bandwidth=bandwidth,
+                    dropout=dropout,
                 )
             )
             channels += depth * growth_rate if architecture.dense else 0
             if block < blocks - 1:
                 kept = max(1, int(channels * compression)) if architecture.dense else channels
-                parts += [NormReluConv(channels, kept, 1), nn.AvgPool2d(2)]
+                parts += [NormReluConv(channels, kept, 1, dropout=dropout), nn.AvgPool2d(2)]
                 channels = kept
         self.features = nn.Sequential(*parts)
         self.norm = nn.BatchNorm2d(channels)

@@ -79,27 +79,30 @@ class Size:
         )
 
 
-def _norm_relu_conv(in_channels: int, out_channels: int, area: int, pixels: int, memory_efficient: bool) -> Size:
-    """Size batch norm, ReLU and a convolution whose filters have ``area`` weights."""
+def _norm_relu_conv(
+    in_channels: int, out_channels: int, area: int, pixels: int, memory_efficient: bool, dropout: bool
+) -> Size:
+    """Size batch norm, ReLU and a convolution whose filters have ``area`` weights, and dropout, which stores its factors."""
     price = _ELEMENTWISE_WORK["memory-efficient" if memory_efficient else "standard"]
     return Size(
         parameters=2 * in_channels + in_channels * out_channels * area,
         # standard: the norm keeps its input, ReLU and convolution share theirs; memory-efficient: the block keeps states
-        stored=0 if memory_efficient else 2 * in_channels * pixels,
+        stored=(0 if memory_efficient else 2 * in_channels * pixels) + (out_channels * pixels if dropout else 0),
         widest=in_channels * pixels,
         work=(in_channels * out_channels * area + price * in_channels) * pixels,
         flops=2.0 * in_channels * out_channels * area * pixels,
     )
 
 
-def _layer(in_channels: int, out_channels: int, pixels: int, bottleneck: bool, memory_efficient: bool) -> Size:
-    if not bottleneck:
-        return _norm_relu_conv(in_channels, out_channels, 9, pixels, memory_efficient)
+def _layer(in_channels: int, out_channels: int, pixels: int, settings: NetworkSettings) -> Size:
+    memory_efficient, dropout = settings.implementation == "memory-efficient", settings.dropout > 0
+    if not settings.bottleneck:
+        return _norm_relu_conv(in_channels, out_channels, 9, pixels, memory_efficient, dropout)
     inner = Size(stored=4 * out_channels * pixels if memory_efficient else 0)
     return (
-        _norm_relu_conv(in_channels, 4 * out_channels, 1, pixels, memory_efficient)
+        _norm_relu_conv(in_channels, 4 * out_channels, 1, pixels, memory_efficient, dropout)
         + inner
-        + _norm_relu_conv(4 * out_channels, out_channels, 9, pixels, memory_efficient)
+        + _norm_relu_conv(4 * out_channels, out_channels, 9, pixels, memory_efficient, dropout)
     )
 
 
@@ -156,7 +159,7 @@ def _block(architecture: Architecture, depth: int, channels: int, pixels: int, s
     in_channels = [sum(width[k] for k in sources(layer)) for layer in range(depth)]
     total = Size()
     for layer_inputs in in_channels:
-        total += _layer(layer_inputs, out_channels, pixels, settings.bottleneck, memory_efficient)
+        total += _layer(layer_inputs, out_channels, pixels, settings)
     used_states = {k for layer in range(depth) for k in sources(layer)}
     for k in sorted(used_states):
         total += _transformation(architecture, width[k], pixels, memory_efficient)
@@ -212,13 +215,13 @@ def _layers_back(
     return tuple(moments)
 
 
-def _transition(channels: int, kept: int, pixels: int, states: int, memory_efficient: bool) -> Size:
+def _transition(channels: int, kept: int, pixels: int, states: int, memory_efficient: bool, dropout: bool) -> Size:
     """Size a 1×1 convolution from ``channels`` to ``kept`` channels and the pooling after it, which stores its input.
 
     The memory-efficient backward pass frees that input first. Its gradient is in use, and the gradients of the ``states``
     channels of the block before are allocated.
     """
-    size = _norm_relu_conv(channels, kept, 1, pixels, memory_efficient) + Size(stored=kept * pixels)
+    size = _norm_relu_conv(channels, kept, 1, pixels, memory_efficient, dropout) + Size(stored=kept * pixels)
     if not memory_efficient:
         return size
     moment = Moment(
@@ -235,7 +238,7 @@ def network_size(
 ) -> Size:
     """Return the size of a network on images of ``shape`` (channels, height, width)."""
     in_channels, height, width = shape
-    channels = settings.growth_rate * 2
+    channels = settings.stem or 2 * settings.growth_rate
     if not architecture.dense:
         channels = settings.width or channels
     stem = in_channels * channels * 9
@@ -255,7 +258,7 @@ def network_size(
             channels = states
         if block < settings.blocks - 1:
             kept = max(1, int(channels * settings.compression)) if architecture.dense else channels
-            total += _transition(channels, kept, pixels, states, memory_efficient)
+            total += _transition(channels, kept, pixels, states, memory_efficient, settings.dropout > 0)
             channels, height, width = kept, height // 2, width // 2
     features = channels * height * width
     head = Size(
@@ -294,7 +297,7 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     if is_factory(point.network):
         return Estimate(parameters=None, memory_bytes=None, work=size.work)
     value_bytes = 2 if spec.train.precision == "bf16" else 4
-    copies = 4 if spec.train.optimizer == "adamw" else 3
+    copies = 3 if spec.train.optimizer == "sgd" else 4
     batch = spec.train.batch_size
     if settings.implementation == "memory-efficient":
         activations = max(moment.bytes(batch, value_bytes) for moment in size.moments)
