@@ -178,6 +178,7 @@ def losses(events: Sequence[RunEvent], run_id: str) -> list[float]:
 
 
 PROTOCOL = (
+    "train.lr=0.1",
     "train.nesterov=true",
     "train.schedule=milestones",
     "train.milestones=1",
@@ -196,12 +197,12 @@ def test_losses_of_the_full_protocol_are_those_of_an_explicit_loop(
     """The loop uses torch's optimizer, scheduler, clipping and image operations, one image at a time."""
     plan = make_plan(*SMALL, *PROTOCOL)
     runner = TrainingRunner(plan, slot)
-    raw, labels = runner.data.training.images, runner.data.training.labels
+    raw, labels = runner.data.training.inputs, runner.data.training.targets
     pixels = raw.double() / 255
     images = ((pixels - pixels.mean()) / pixels.std(correction=0)).float()
     torch.manual_seed(3)
     network = DNLNetwork("densenet", depth=1, input_shape=(1, 8, 8), classes=10, blocks=1, growth_rate=3)
-    optimizer = optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.01)
+    optimizer = optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
     schedule = lr_scheduler.MultiStepLR(optimizer, [1])
     expected = []
     for epoch in (1, 2):
@@ -220,7 +221,7 @@ def test_losses_of_the_full_protocol_are_those_of_an_explicit_loop(
             total += loss.item() * len(indices)
         schedule.step()
         expected.append(total / 76)
-    assert losses(attempt(plan, slot, tmp_path), plan.runs[0].run_id) == pytest.approx(expected, rel=1e-5)
+    assert losses(attempt(plan, slot, tmp_path), plan.runs[0].run_id) == pytest.approx(expected, rel=2e-4)
 
 
 def order_of(seed: int, epoch: int) -> Tensor:
@@ -325,16 +326,16 @@ def test_steps_with_changing_rates_run_without_a_graph() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ("train.nesterov=true train.optimizer=adam", r'train\.nesterov = true: has an effect only with .*"sgd"'),
-        ("train.nesterov=true train.momentum=0", r"train\.nesterov = true: requires train\.momentum > 0"),
+        ("train.nesterov=true train.optimizer=adam", r'train\.nesterov = True: has an effect only with .*"sgd"'),
+        ("train.nesterov=true train.momentum=0", r"train\.nesterov = True: requires train\.momentum > 0"),
         ("train.beta2=0.9", r'train\.beta2 = 0\.9: has an effect only with train\.optimizer = "adam" or "adamw"'),
         ("train.eps=0.1", r'train\.eps = 0\.1: has an effect only with train\.optimizer = "adam" or "adamw"'),
         ("train.schedule=milestones", r"train\.schedule = 'milestones': requires train\.milestones"),
         ("train.milestones=3", r'train\.milestones = .*: has an effect only with train\.schedule = "milestones"'),
-        ("train.schedule=milestones train.milestones=[3,3]", r"train\.milestones = .*3: list each value once"),
+        ("train.schedule=milestones train.milestones=[3,3]", r"train\.milestones repeats 3: list each value once"),
         ("train.clip_norm=0", r"train\.clip_norm = 0: must be greater than 0"),
         ("data.augment=[flip,rotate]", r"data\.augment.*'rotate'.*allowed: crop, flip"),
-        ("data.augment=[flip,flip]", r"data\.augment = .*'flip': list each value once"),
+        ("data.augment=[flip,flip]", r"data\.augment repeats 'flip': list each value once"),
         ("data.augment=flip data.crop_padding=2", r'data\.crop_padding = 2: has an effect only with .*\["crop"\]'),
         ("network.dropout=1", r"network\.dropout = 1: must be less than 1"),
     ],

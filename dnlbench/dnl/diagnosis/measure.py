@@ -83,10 +83,12 @@ def _add(sums: Sequence[_Sums], hooks: Sequence[_Seen], loss: Tensor) -> None:
 
 @contextmanager
 def _training(network: DNLNetwork) -> Iterator[None]:
-    """Training mode in the standard implementation, whose states hooks can read."""
+    """Training mode without dropout, in the standard implementation, whose states hooks can read."""
     before, implementation = network.training, network.implementation
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     network.train()
+    for module in network.modules():
+        module.training = not isinstance(module, NormReluConv)  # in training mode they draw random numbers
     network.implementation = "standard"
     try:
         yield

@@ -83,5 +83,5 @@ def create_schedule(train: TrainSettings, optimizer: optim.Optimizer) -> lr_sche
 
 
 def warmup_factor(train: TrainSettings, step: int) -> float:
-    """Return the factor on the schedule's rate at training step ``t = 0, 1, …`` of a run: ``min(1, (t + 1) / warmup_steps)``."""
+    """Return the factor on the rate of the schedule at step ``t = 0, 1, …`` of a run: ``min(1, (t + 1) / warmup_steps)``."""
     return min(1.0, (step + 1) / train.warmup_steps) if train.warmup_steps else 1.0

@@ -12,6 +12,7 @@ from dnlbench.errors import DataError
 from dnlbench.events import DataInfo
 from dnlbench.runners.digits import read_digits
 from dnlbench.runners.training.data.image_folder import read_image_folder
+from dnlbench.runners.training.data.normalization import Normalization
 from dnlbench.runners.training.data.split import Loaded, Split, choose, make_split
 from dnlbench.runners.training.data.synthetic import make_synthetic
 from dnlbench.runners.training.data.torchvision_files import read_cifar10, read_svhn
@@ -47,6 +48,7 @@ def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
     _check(loaded.split, settings)
     evaluation = read(settings, False) if evaluate else None
     training = loaded.split
+    _check_changes(training, settings)
     info = DataInfo(
         name=settings.dataset,
         sha256=training.sha256,
@@ -58,10 +60,15 @@ def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
         evaluation_sha256=evaluation.split.sha256 if evaluation else None,
         evaluation_samples=len(evaluation.split) if evaluation else None,
     )
+    split = evaluation.split if evaluation else None
+    if settings.normalize:
+        normalization = Normalization.measure(lambda indices: training.batch(indices)[0], len(training))
+        training = replace(training, normalization=normalization)
+        split = split and replace(split, normalization=normalization)
     return Dataset(
         info=info,
         training=training,
-        evaluation=evaluation.split if evaluation else None,
+        evaluation=split,
         warnings=(*loaded.warnings, *(evaluation.warnings if evaluation else ())),
     )
 
@@ -81,6 +88,18 @@ def _check(split: Split, settings: DataSettings) -> None:
             f"data.dataset = {settings.dataset!r}: the training split has {len(split)} samples of {classes} "
             "class; a classifier needs at least two classes. Check data.root and data.limit"
         )
+
+
+def _check_changes(split: Split, settings: DataSettings) -> None:
+    """Check that the inputs can be augmented and normalized as requested."""
+    kind, shape = split.kind_of_inputs, tuple(split.inputs.shape[1:])
+    if settings.augment and (kind == "tokens" or len(shape) != 3):
+        raise DataError(
+            f"data.augment = {list(settings.augment)}: the inputs are {kind} of shape {shape}; only images of shape "
+            "(channels, height, width) can be cropped and flipped. Remove data.augment"
+        )
+    if settings.normalize and kind == "tokens":
+        raise DataError("data.normalize = true: the inputs are tokens, which have no mean. Remove data.normalize")
 
 
 def _read_digits(settings: DataSettings, training: bool) -> Loaded:

@@ -16,6 +16,7 @@ from dnlbench import units
 from dnlbench.errors import DataError
 from dnlbench.events.records import Inputs, Targets
 from dnlbench.machine import cpu_memory
+from dnlbench.runners.training.data.normalization import Normalization
 from dnlbench.studies.base import InputShape
 from dnlbench.studies.training.spec import DataSettings
 
@@ -30,6 +31,8 @@ class Split:
     """uint8 images (N, C, H, W), float32 values (N, …) or int64 tokens (N, T)."""
     targets: Tensor
     """int64 classes (N,), float32 values (N, outputs) or int64 tokens (N, T)."""
+    normalization: Normalization | None = None
+    """Applied to the inputs of each batch. It is not part of the hash."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -59,14 +62,16 @@ class Split:
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> Split:
-        return Split(inputs=self.inputs.to(device), targets=self.targets.to(device))
+        normalization = self.normalization and self.normalization.to(device)
+        return Split(inputs=self.inputs.to(device), targets=self.targets.to(device), normalization=normalization)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and targets. ``indices`` are on the split's device.
 
-        Images are in [0, 1], float32 in channels-last format. Other inputs are returned unchanged.
+        Images are in [0, 1], float32 in channels-last format. Other inputs are unchanged. Both are normalized if requested.
         """
-        return network_input(self.inputs[indices]), self.targets[indices]
+        inputs = network_input(self.inputs[indices])
+        return self.normalization(inputs) if self.normalization else inputs, self.targets[indices]
 
 
 def network_input(inputs: Tensor) -> Tensor:
