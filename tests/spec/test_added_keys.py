@@ -14,7 +14,7 @@ from dnlbench.comparison import compare
 from dnlbench.errors import SpecError
 from dnlbench.plan import Plan
 from dnlbench.profiles import Profile, read_listed, read_profile, save_profile
-from dnlbench.spec import parse_spec
+from dnlbench.spec import parse_spec, read_preset
 from dnlbench.store import RunDir
 from dnlbench.store.sweep_file import settings_differences
 from dnlbench.studies import STUDIES
@@ -30,10 +30,32 @@ seeds = 1
 """
 AS_BEFORE = ("network.initialization=torch", "network.attention_initialization=torch", "train.batch_norm=running")
 ADDED = {
-    "network": ["initialization", "attention_initialization"],
-    "train": ["weight_decay_on", "batch_norm", "nudge_ulps"],
+    "network": ["stem", "dropout", "initialization", "attention_initialization"],
+    "data": ["normalize", "augment", "crop_padding"],
+    "train": [
+        "warmup_steps",
+        "nesterov",
+        "beta2",
+        "eps",
+        "clip_norm",
+        "weight_decay_on",
+        "milestones",
+        "batch_norm",
+        "nudge_ulps",
+    ],
 }
-BEFORE = {
+BEFORE: dict[str, Any] = {
+    "stem": None,
+    "dropout": 0.0,
+    "normalize": False,
+    "augment": [],
+    "crop_padding": 4,
+    "warmup_steps": 0,
+    "nesterov": False,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "clip_norm": None,
+    "milestones": None,
     "initialization": "torch",
     "attention_initialization": "torch",
     "weight_decay_on": "all",
@@ -104,6 +126,24 @@ def test_a_spec_of_version_0_7_has_its_hash_and_run_ids() -> None:
     assert Plan(TrainingSpec.from_saved(saved(plan))) == plan
 
 
+PRESETS = {  # spec hashes before the keys of the protocol were added
+    "digits-quick": "79072901d4c52353",
+    "embedding": "b65c73f84294edbf",
+    "fig3-cifar10": "2b81306dca630217",
+    "fig3-svhn": "29f4055c89a8a566",
+    "forward-limit": "1cb68cfc8513a03e",
+    "optimum-limit": "8cf77a0942797512",
+    "optimum-limit-digits": "a597a093723527e0",
+    "relu-limit": "f7cbd2cbad3311da",
+    "stability": "b66056495489eee6",
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_keep_their_hashes(preset: str) -> None:
+    assert Plan(parse_spec(read_preset(preset).text, preset)).spec_hash == PRESETS[preset]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -160,7 +200,7 @@ def test_the_schema_and_overrides_know_the_keys() -> None:
     for table, keys in (("NetworkSettings", ADDED["network"]), ("TrainSettings", ADDED["train"])):
         for key in keys:
             shown = definitions[table]["properties"][key]
-            assert {BEFORE[key], shown["default"]} <= set(shown.get("enum", [0]))
+            assert "enum" not in shown or {BEFORE[key], shown["default"]} <= set(shown["enum"])
     with pytest.raises(SpecError, match=r"network\.initialization.*xavier.*torch"):
         parse_spec(MINE, "mine.toml", ["network.initialization=xavier"])
     spec = parse_spec(MINE, "mine.toml", ["train.weight_decay_on=weights"])

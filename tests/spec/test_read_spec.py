@@ -94,7 +94,7 @@ def test_the_line_is_that_of_the_statement() -> None:
         (("lr = 0.1", f"{'a.' * 3000}a = 1"), r"^sweep.toml: values are nested more than 50 levels deep$"),
         (
             ("lr = 0.1", f"optimizer = '{'x' * 999}'"),
-            r"^sweep.toml:11: train.optimizer = 'x{79}…: allowed: sgd, adamw\.$",
+            r"^sweep.toml:11: train.optimizer = 'x{79}…: allowed: sgd, adam, adamw\.$",
         ),
         (("lr = 0.1", "lr = nan"), r"sweep.toml:11: train.lr = nan: must be a finite number"),
         (("lr = 0.1", "epochs = true"), r"sweep.toml:11: train.epochs = True: must be a whole number"),
@@ -112,7 +112,10 @@ def test_the_line_is_that_of_the_statement() -> None:
             ('name = "good"', 'name = "../x"'),
             r"sweep.toml:1: name = '../x': use only the letters a–z and A–Z, digits, ",
         ),
-        (("lr = 0.1", 'optimizer = "adam"'), r"train.optimizer = 'adam': allowed: sgd, adamw; did you mean 'adamw'\?"),
+        (
+            ("lr = 0.1", 'optimizer = "adamv"'),
+            r"train.optimizer = 'adamv': allowed: sgd, adam, adamw; did you mean 'adamw'\?",
+        ),
         (
             ("lr = 0.1", 'schedule = "step"'),
             r"sweep.toml:11: train.schedule = 'step': requires train.step_epochs",

@@ -179,7 +179,7 @@ def test_unknown_keys_can_be_seen_and_emptied() -> None:
 
 
 def test_values_that_no_control_could_show_stand_as_text() -> None:
-    text = read_preset("digits-quick").text + '\noptimizer = "adam"\nevaluate = "yes"\n'
+    text = read_preset("digits-quick").text + '\noptimizer = "rmsprop"\nevaluate = "yes"\n'
     form = open_form(text, "x.toml")
     kinds = {field.key: field.kind for field in form.fields}
     assert (kinds["train", "optimizer"], kinds["train", "evaluate"]) == ("value", "value")
@@ -205,8 +205,8 @@ def test_fields_say_what_they_are() -> None:
     fields = {field.key: field for field in form_of().fields}
     assert fields["sweep", "depths"].hint == "list of whole numbers ≥ 1, ≤ 10,000"
     assert fields["sweep", "depths"].about == "Layers per block, L."
-    assert fields["train", "optimizer"].type.choices == ("sgd", "adamw")
-    assert fields["train", "optimizer"].hint == "one of sgd, adamw; default sgd"
+    assert fields["train", "optimizer"].type.choices == ("sgd", "adam", "adamw")
+    assert fields["train", "optimizer"].hint == "one of sgd, adam, adamw; default sgd"
     assert fields["network", "bottleneck"].kind == "switch"
     assert "densenet" in fields["sweep", "networks"].hint
     assert fields["name",].about.startswith("Name of the sweep")
