@@ -45,6 +45,10 @@ def outputs(network: nn.Module) -> list[Tensor]:
     return result
 
 
+def zeros(output: Tensor) -> float:
+    return float((output == 0).double().mean())
+
+
 @pytest.mark.parametrize("implementation", ["standard", "memory-efficient"])
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_every_convolution_but_the_first_drops_outputs(implementation: str, bottleneck: bool) -> None:
@@ -52,9 +56,8 @@ def test_every_convolution_but_the_first_drops_outputs(implementation: str, bott
     dropped, full = (outputs(build(dropout=p, **options)) for p in (0.25, 0.0))
     assert len(dropped) == 2 * DEPTH * (2 if bottleneck else 1) + 1  # and the transition
     for output in dropped:
-        fraction = float((output == 0).double().mean())
-        assert abs(fraction - 0.25) < 4 * (0.25 * 0.75 / output.numel()) ** 0.5
-    assert all(bool((output != 0).all()) for output in full)
+        assert abs(zeros(output) - 0.25) < 0.01 + 4 * (0.25 * 0.75 / output.numel()) ** 0.5
+    assert all(zeros(output) < 0.01 for output in full)  # where all inputs are negative
     first, alike = dropped[0], full[0]  # its input is the same
     torch.testing.assert_close(first, torch.where(first == 0, 0.0, alike / 0.75))
 
@@ -65,12 +68,11 @@ def test_evaluation_drops_nothing(name: str) -> None:
     assert torch.equal(with_dropout(images()), without(images()))
 
 
-@pytest.mark.parametrize("name", ["densenet", "dense-gaussian"])
 @pytest.mark.parametrize("bottleneck", [False, True])
-def test_both_implementations_drop_the_same_outputs(name: str, bottleneck: bool) -> None:
+def test_both_implementations_compute_the_same_function_and_gradients_under_dropout(bottleneck: bool) -> None:
     results = []
     for implementation in ("standard", "memory-efficient"):
-        network = build(name, dropout=0.3, bottleneck=bottleneck, implementation=implementation).train()
+        network = build(dropout=0.3, bottleneck=bottleneck, implementation=implementation).train()
         torch.manual_seed(4)
         logits = network(images())
         logits.square().sum().backward()
