@@ -244,20 +244,3 @@ Networks = Annotated[
         help="Names of the two networks for --match depth. Default: the only network of each profile.",
     ),
 ]
-
-
-def pack_size(text: str) -> int | None:
-    """Parse the value of ``--pack``. None means ``auto``.
-
-    Raises:
-        ConfigurationError: for any other text than a number, ``auto`` or ``off``.
-    """
-    from dnlbench.engine.request import MOST
-    from dnlbench.errors import ConfigurationError
-
-    named = {"auto": None, "off": 1}
-    if text in named:
-        return named[text]
-    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST:
-        return int(text)
-    raise ConfigurationError(f"--pack {text}: write a whole number from 1 to {MOST}, auto or off")

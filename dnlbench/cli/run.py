@@ -53,7 +53,7 @@ def run(
     comparison into an exit code. Without a base, --fail-on compares each depth with the previous one, and each network with the
     first one at equal depth.
     """
-    from dnlbench.engine.request import RunRequest, resumed
+    from dnlbench.engine.request import RunRequest, pack_size, resumed
     from dnlbench.spec import SpecText
 
     _warn_of_settings()
@@ -64,7 +64,7 @@ def run(
         device=device,
         jobs=jobs,
         threads=threads,
-        pack=options.pack_size(pack),
+        pack=pack_size(pack),
         executor=executor,
         ray_address=ray_address,
         ray_insecure=ray_insecure,

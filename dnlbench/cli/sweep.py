@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dnlbench import units
 from dnlbench.cli.gating import Answer, conclude
 from dnlbench.cli.output import ExitCode, say, show, write, write_json
 from dnlbench.cli.signals import graceful
@@ -98,8 +97,7 @@ def _report(result: Result, gate: Gate | None, answer: Answer) -> None:
 
 def warn_of_lost_weights(lost: Mapping[str, str]) -> None:
     """Print the successful runs, by id, whose weights were not saved, and the reasons."""
+    from dnlbench.engine.outcome import lost_weights_text
+
     if lost:
-        reasons = "; ".join(f"{run_id}: {reason}" for run_id, reason in list(lost.items())[:3])
-        more = "; …" if len(lost) > 3 else ""
-        runs = units.counted(len(lost), "run")
-        say(f"dnlbench: the weights of {runs} could not be saved: {reasons}{more}")
+        say(f"dnlbench: {lost_weights_text(lost)}")

@@ -54,13 +54,13 @@ def tune(
     with each candidate, and stores the result for this machine. dnlbench run then uses it for this sweep, and for others with
     the same network settings, batch size, optimizer, precision and image size.
     """
-    from dnlbench.engine.request import RunRequest
+    from dnlbench.engine.request import RunRequest, pack_size
     from dnlbench.engine.tuning import tune as measure
     from dnlbench.executor.tuning import median_point
     from dnlbench.spec import SpecText
 
     text = SpecText.read(spec, set_ or ())
-    request = RunRequest(spec=text, device=device, jobs=jobs, threads=threads, pack=options.pack_size(pack))
+    request = RunRequest(spec=text, device=device, jobs=jobs, threads=threads, pack=pack_size(pack))
     point = median_point(request.plan)
     title = f"{request.plan.spec.name}: {point.network} L={point.depth}"
     if not quiet:

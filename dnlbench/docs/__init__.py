@@ -15,6 +15,7 @@ READING_ORDER = (
     "comparing",
     "statistics",
     "profile",
+    "python",
     "terminal-ui",
     "diagnosing",
     "forward-limit",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dnlbench import units
 from dnlbench.engine.request import RunRequest
 from dnlbench.errors import ConfigurationError
 from dnlbench.executor.weights import weights_folder
@@ -47,3 +48,10 @@ def check_out(out: Path, inputs: Sequence[Path], option: str = "--out") -> None:
     check_output(out, inputs, option)
     if out.is_file() and out.stat().st_size > 0 and not is_profile(out):  # mktemp creates empty files
         raise ConfigurationError(f"{option} {out}: exists and is not a profile; name another file, or remove this one")
+
+
+def lost_weights_text(lost: Mapping[str, str]) -> str:
+    """Name the runs whose weights were not saved, and the reasons by run id."""
+    reasons = "; ".join(f"{run_id}: {reason}" for run_id, reason in list(lost.items())[:3])
+    more = "; …" if len(lost) > 3 else ""
+    return f"the weights of {units.counted(len(lost), 'run')} could not be saved: {reasons}{more}"

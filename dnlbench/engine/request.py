@@ -89,6 +89,20 @@ class RunRequest:
 _JSON = TypeAdapter(RunRequest)
 
 
+def pack_size(text: str) -> int | None:
+    """Parse the value of ``--pack``. None means ``auto``.
+
+    Raises:
+        ConfigurationError: for any other text than a number, ``auto`` or ``off``.
+    """
+    named = {"auto": None, "off": 1}
+    if text in named:
+        return named[text]
+    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST:
+        return int(text)
+    raise ConfigurationError(f"--pack {text}: write a whole number from 1 to {MOST}, auto or off")
+
+
 def write_request(request: RunRequest, run_dir: RunDir) -> None:
     """Write ``request.json`` without default values, so that older versions can read it."""
     content = _JSON.dump_python(request, mode="json", exclude_defaults=True, exclude={"run_dir"})

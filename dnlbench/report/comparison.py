@@ -11,6 +11,7 @@ from typing import Any
 from dnlbench import units
 from dnlbench.comparison import Cell, Comparison, Gate, Overall, Rule
 from dnlbench.escape import csv_text, finite_or_word, json_text
+from dnlbench.report.export import tables as export
 from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import named, p_text, pairing, quantity_head, ratio_text, reasons, value_text, verdict_text
@@ -226,11 +227,19 @@ def _short(text: str) -> str:
 
 
 _ESTIMATES = ("reference", "candidate", "ratio")
-_CSV_HEAD = (
-    *("reference", "candidate", "quantity", "network", "depth"),
-    *(f"{estimate}_{field}" for estimate in _ESTIMATES for field in ("estimate", "low", "high", "n")),
-    *("paired", "p", "p_adjusted", "verdict", "reason", "gate"),
+COLUMNS: tuple[export.Column, ...] = (
+    *(export.Column(name=name, kind="string") for name in ("reference", "candidate", "quantity", "network")),
+    export.Column(name="depth", kind="int64"),
+    *(
+        export.Column(name=f"{estimate}_{field}", kind="int64" if field == "n" else "float64")
+        for estimate in _ESTIMATES
+        for field in ("estimate", "low", "high", "n")
+    ),
+    export.Column(name="paired", kind="bool"),
+    *(export.Column(name=name, kind="float64") for name in ("p", "p_adjusted")),
+    *(export.Column(name=name, kind="string") for name in ("verdict", "reason")),
 )
+"""The columns of `comparison_rows`."""
 ALL_DEPTHS = "all"
 """Replaces the depth in CSV rows over all depths."""
 
@@ -240,24 +249,33 @@ def comparison_csv(comparisons: Sequence[Comparison], gate: Gate | None = None) 
 
     The last column contains the outcomes of the gate rules for that row. Rules without a quantity have separate rows.
     """
-    return csv_text([_CSV_HEAD, *(row for comparison in comparisons for row in _csv_rows(comparison, gate))])
+    head = [*(column.name for column in COLUMNS), "gate"]
+    return csv_text([head, *(row for comparison in comparisons for row in _csv_rows(comparison, gate))])
 
 
 def _csv_rows(comparison: Comparison, gate: Gate | None) -> Iterator[Sequence[object]]:
+    outcomes = _gate_outcomes(comparison, gate)
+    for row in comparison_rows(comparison):
+        start, (quantity, network, depth), rest = row[:2], row[2:5], row[5:]
+        outcome = outcomes.pop((str(quantity), str(network), ALL_DEPTHS), "") if depth is None else ""
+        texts = (str(value) if isinstance(value, bool) else value for value in rest)
+        yield (*start, quantity, network, ALL_DEPTHS if depth is None else depth, *texts, outcome)
+    for scope, outcome in outcomes.items():
+        yield (comparison.reference, comparison.candidate, *scope, *_fields(None) * 3, *[""] * 5, outcome)
+
+
+def comparison_rows(comparison: Comparison) -> Iterator[Sequence[export.Value]]:
+    """Yield a row for each quantity and point, then one without a depth for each quantity and network over all depths."""
     names = (comparison.reference, comparison.candidate)
     for cell in comparison.cells:
         estimates = (*_fields(cell.reference), *_fields(cell.candidate), *_fields(cell.ratio))
-        ending = (str(cell.paired), cell.p, cell.p_adjusted, cell.verdict, cell.reason, "")
+        ending = (cell.paired, cell.p, cell.p_adjusted, cell.verdict, cell.reason)
         yield (*names, cell.quantity.name, cell.network, cell.depth, *estimates, *ending)
-    outcomes = _gate_outcomes(comparison, gate)
     for result in comparison.overall:
         estimates = (*_fields(None), *_fields(None), *_fields(result.ratio))
         reason = "; ".join(filter(None, (result.reason, result.left_out)))
-        outcome = outcomes.pop((result.quantity.name, result.network, ALL_DEPTHS), "")
-        ending = (str(result.paired), result.p, result.p_adjusted, result.verdict, reason, outcome)
-        yield (*names, result.quantity.name, result.network, ALL_DEPTHS, *estimates, *ending)
-    for row, outcome in outcomes.items():
-        yield (*names, *row, *_fields(None) * 3, *[""] * 5, outcome)
+        ending = (result.paired, result.p, result.p_adjusted, result.verdict, reason)
+        yield (*names, result.quantity.name, result.network, None, *estimates, *ending)
 
 
 def _gate_outcomes(comparison: Comparison, gate: Gate | None) -> dict[tuple[str, str, str], str]:

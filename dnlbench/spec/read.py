@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -61,8 +61,13 @@ class SpecText:
     @classmethod
     def of(cls, spec: StudySpec) -> SpecText:
         """Write a spec as TOML, in a time that is linear in its length."""
-        tables = json.loads(spec.model_dump_json(exclude_none=True))
-        return cls(text="\n".join(write_pair(name, value) for name, value in tables.items()), origin=spec.name)
+        return cls.of_tables(json.loads(spec.model_dump_json(exclude_none=True)), spec.name)
+
+    @classmethod
+    def of_tables(cls, tables: Mapping[str, Any], origin: str, settings: Sequence[str] = ()) -> SpecText:
+        """Write nested tables of numbers, strings and lists as TOML."""
+        text = "\n".join(write_pair(name, value) for name, value in tables.items())
+        return cls(text=text, origin=origin, settings=tuple(settings))
 
     def parse(self) -> StudySpec:
         """Check the text and apply the overrides.

@@ -15,6 +15,11 @@ DOCS = ROOT / "dnlbench" / "docs"
 PAGES = {"README": ROOT / "README.md", **{name: DOCS / f"{name}.md" for name in topics()}}
 """Path by name."""
 
+API_EXAMPLES = [
+    path for path in sorted((ROOT / "examples").glob("*.*")) if "dnlbench.run(" in path.read_text(encoding="utf-8")
+]
+"""Scripts and notebooks that use the Python API. The other examples are files of the pages."""
+
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<comment>.*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )

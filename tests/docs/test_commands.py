@@ -25,6 +25,9 @@ def _pages() -> list[Any]:
     for name in PAGES:
         commands = [command for block in blocks(read(name)) if block.runs for command in block.commands()]
         trains = any(call[:1] and call[0] in TRAINING for command in commands for call in calls(command))
+        trains = trains or any(
+            "dnlbench.run(" in block.text for block in blocks(read(name)) if block.language == "python"
+        )
         if commands:
             params.append(pytest.param(name, marks=pytest.mark.slow if trains else ()))
     return params

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dnlbench.charts.figure import Block, FigureLayout
 from dnlbench.charts.model import Chart
 from dnlbench.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from dnlbench.charts.mpl.styled import StyledFigure
 
 __all__ = ["DPI", "WIDTHS", "Width", "chart_bytes", "chart_svg", "inches", "sheet_bytes"]
 
@@ -30,6 +33,18 @@ def inches(width: Width) -> float:
     if not MIN_WIDTH <= width <= MAX_WIDTH:
         raise ConfigurationError(f"width {width:g}: a figure must be {MIN_WIDTH:g} to {MAX_WIDTH:g} inches wide")
     return width
+
+
+def figure(layout: FigureLayout, *, width: Width = "page") -> StyledFigure:
+    """Draw a Matplotlib figure; its height follows from its content.
+
+    Raises:
+        ConfigurationError: if the width is out of range.
+    """
+    width_in = inches(width)
+    from dnlbench.charts.mpl.render import draw
+
+    return draw(layout, width_in)
 
 
 def figure_bytes(layout: FigureLayout, format_: str, *, width: Width = "page", dpi: int = DPI) -> bytes:

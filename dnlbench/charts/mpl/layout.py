@@ -19,6 +19,7 @@ from dnlbench.charts.model import Chart
 from dnlbench.charts.mpl import settings
 from dnlbench.charts.mpl.axes import Frame, frame_of
 from dnlbench.charts.mpl.draw import draw_chart, line_style, marker_style
+from dnlbench.charts.mpl.styled import StyledFigure
 from dnlbench.charts.mpl.styles import FAILED, Style, identity_style, profile_style, style_of
 from dnlbench.charts.mpl.text import Fits, shortened, unbreakable, wrapped
 
@@ -62,9 +63,9 @@ class _Entry:
     """True to show a line beside the marker."""
 
 
-def draw_figure(blocks: Sequence[Block], width_in: float) -> Figure:
+def draw_figure(blocks: Sequence[Block], width_in: float) -> StyledFigure:
     """Draw a figure of the given width; its height follows from its content."""
-    figure = Figure(figsize=(width_in, 10.0))
+    figure = StyledFigure(figsize=(width_in, 10.0))
     FigureCanvasAgg(figure)  # needed to measure text
     first = {note: index for index, block in reversed(list(enumerate(blocks))) for note in reversed(_notes(block))}
     parts = [

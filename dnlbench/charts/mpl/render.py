@@ -7,11 +7,10 @@ import io
 import re
 from typing import Any
 
-import matplotlib
-
 from dnlbench.charts.figure import FigureLayout
 from dnlbench.charts.mpl import settings
 from dnlbench.charts.mpl.layout import draw_figure
+from dnlbench.charts.mpl.styled import StyledFigure, style
 
 _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
@@ -22,14 +21,16 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 def render(layout: FigureLayout, *, format_: str, width_in: float, dpi: int) -> bytes:
     """Render a figure as SVG, PDF or PNG."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        parameters: Any = matplotlib.rcParams  # type checkers only accept literal keys
-        parameters.update(settings.RC_PARAMS)
-        figure = draw_figure(layout.blocks, width_in)
-        out = io.BytesIO()
-        figure.savefig(out, format=format_, dpi=dpi, metadata={**_METADATA[format_], "Title": layout.title})
+    out = io.BytesIO()
+    figure = draw(layout, width_in)
+    figure.savefig(out, format=format_, dpi=dpi, metadata={**_METADATA[format_], "Title": layout.title})
     return _with_fonts(out.getvalue()) if format_ == "svg" else out.getvalue()
+
+
+def draw(layout: FigureLayout, width_in: float) -> StyledFigure:
+    """Draw a figure that keeps its style when it is saved."""
+    with style():
+        return draw_figure(layout.blocks, width_in)
 
 
 def embeddable(svg: str) -> str:

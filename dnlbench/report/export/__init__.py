@@ -19,6 +19,6 @@ def from_extra(extra: str, package: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ConfigurationError(
-            f"this format requires {package}, which cannot be imported ({error}); install the extra {extra!r}: "
+            f"{package} is required and cannot be imported ({error}); install the extra {extra!r}: "
             f"pip install 'dnlbench[{extra}]', or '.[{extra}]' in a copy of the repository"
         ) from error

@@ -42,6 +42,19 @@ def comparison_html(
     return page(f"{others} vs. {comparisons[0].reference}", sections, chart_data(charts))
 
 
+def comparison_fragment(comparisons: Sequence[Comparison]) -> Markup:
+    """Return verdicts and differences without a page around them, for a notebook."""
+    return tag("div", *(part for comparison in comparisons for part in _short_verdicts(comparison)))
+
+
+def _short_verdicts(comparison: Comparison) -> Iterator[Markup]:
+    yield tag("p", tag("strong", f"{comparison.candidate} vs. {comparison.reference}"))
+    yield tag("ul", *(tag("li", tag("strong", network), f": {text}") for network, text in sentences(comparison)))
+    if grid := difference_grid(comparison):
+        yield table(grid)
+    yield table(overall_grid(comparison))
+
+
 def _summary(profiles: Sequence[Profile], comparisons: Sequence[Comparison], gate: Gate | None) -> Iterator[Markup]:
     yield tag(
         "ul", *(tag("li", tag("strong", _named(p, i)), ": ", summary_sentence(p)) for i, p in enumerate(profiles))

@@ -43,6 +43,15 @@ def profile_html(profile: Profile) -> str:
     return page(f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC", sections, chart_data(charts))
 
 
+def profile_fragment(profile: Profile) -> Markup:
+    """Return the main tables without a page around them, for a notebook."""
+    grids = [next(result_grids(profile)), *contrast_grids(profile)]
+    title = tag("strong", f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC")
+    return tag(
+        "div", tag("p", title, f": {summary_sentence(profile)}"), *map(table, grids), *unsuccessful_runs(profile)
+    )
+
+
 def sentences(profile: Profile) -> Iterator[Markup]:
     """Yield a sentence for each network: the main results by depth, and the reasons for refused fits."""
     shown = [quantity for quantity in profile.declared.quantities if not quantity.table]
