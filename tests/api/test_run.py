@@ -104,11 +104,11 @@ def test_errors_are_exceptions(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_errors_of_paths_and_comparisons(sweep: dnlbench.Profile, folder: Path) -> None:
+def test_errors_of_paths_and_comparisons(sweep: dnlbench.Profile, tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"missing\.json: cannot be read: No such file"):
         dnlbench.load("missing.json")
     with pytest.raises(RunDirError):
-        dnlbench.load(folder / "again-not-a-sweep" / "..")
+        dnlbench.load(tmp_path)
     with pytest.raises(ConfigurationError, match="name at least one profile"):
         dnlbench.compare(sweep)
     with pytest.raises(ConfigurationError, match=r"networks=\('a', 'b'\): requires match='depth'"):
