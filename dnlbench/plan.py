@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from dnlbench.events import DataInfo, PointMemory
 from dnlbench.spec import content_hash, spec_hash
 from dnlbench.studies import STUDIES, Estimate, Point, Study, StudySpec
 from dnlbench.studies.base import InputShape
@@ -86,6 +87,15 @@ class Plan:
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
         """Estimate the cost of a run of this point. The estimate is more precise if shape and classes of the data are known."""
         return self.study.estimate(self.spec, point, shape, classes)
+
+    def memory_bytes(self, data: DataInfo, measured: Iterable[PointMemory] = ()) -> dict[Point, int | None]:
+        """Return the estimated memory of a run of each point: from the architecture, else from measurements, else None."""
+        known = {(each.network, each.depth): each.step_bytes for each in measured}
+        estimates = {point: self.estimate(point, data.input_shape, data.classes) for point in self.spec.points}
+        return {
+            point: known.get((point.network, point.depth)) if each.memory_bytes is None else each.memory_bytes
+            for point, each in estimates.items()
+        }
 
     @cached_property
     def work(self) -> dict[str, float]:

@@ -165,7 +165,13 @@ def _sweep_started(work: _Work, prepared: Prepared) -> SweepStarted:
         *_unusable_devices(work.request, placement, slots),
         *prepared.warnings,
         *_busy_devices(slots),
-        *check_memory(plan, prepared.data, _largest(placement, slots), pack_size=placement.pack_size),
+        *check_memory(
+            plan,
+            prepared.data,
+            _largest(placement, slots),
+            pack_size=placement.pack_size,
+            measured=prepared.memory,
+        ),
     )
     return SweepStarted(
         plan=plan,

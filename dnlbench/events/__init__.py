@@ -21,6 +21,7 @@ from dnlbench.events.records import (
     JournalEvent,
     Measured,
     NetworkMeasured,
+    PointMemory,
     Prepared,
     RunEnded,
     RunError,

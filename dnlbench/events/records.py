@@ -215,6 +215,17 @@ class EngineStarted(Event):
     """
 
 
+class PointMemory(BaseModel):
+    """The memory of a run of a custom network, extrapolated from training steps on a few samples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    network: str
+    depth: int
+    step_bytes: int
+    """Peak memory of a training step on a full batch."""
+
+
 class Prepared(Event):
     """The first worker is ready: the data are loaded, and every network of the plan can be built."""
 
@@ -226,6 +237,8 @@ class Prepared(Event):
     device_name: str
     warnings: tuple[str, ...] = ()
     """Warnings about how the data were read, one sentence each."""
+    memory: tuple[PointMemory, ...] = ()
+    """The memory of custom networks. Empty without any, and in journals of versions before 0.9."""
 
 
 class RunLeased(Event):

@@ -10,11 +10,10 @@ from math import ceil
 
 from dnlbench import units
 from dnlbench.errors import ConfigurationError
-from dnlbench.events import DataInfo
+from dnlbench.events import DataInfo, PointMemory
 from dnlbench.machine import Device, Slot
 from dnlbench.plan import Plan
 from dnlbench.studies import Point
-from dnlbench.studies.training.spec import is_factory
 
 ESTIMATE_TOLERANCE = 0.15
 """Relative error of memory estimates, tiny networks excepted. A run whose estimate exceeds a device's memory by more than this
@@ -64,8 +63,12 @@ class _DeviceMemory:
         return need / (1 + ESTIMATE_TOLERANCE) > self.memory
 
 
-def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size: int = 1) -> tuple[str, ...]:
+def check_memory(
+    plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size: int = 1, measured: Iterable[PointMemory] = ()
+) -> tuple[str, ...]:
     """Estimate which runs do not fit on the slots' devices, or fit only if the user does something about it.
+
+    ``measured`` is the memory of custom networks.
 
     Returns:
         Warnings, one sentence each, which name points, estimate, device memory and remedy.
@@ -74,7 +77,8 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
         ConfigurationError: if runs, or packs of up to ``pack_size`` runs, need more than the memory of the machine, on the CPU
             or on a GPU that shares the machine's memory. The system would kill processes.
     """
-    needs = _needs(plan, data, pack_size=1)
+    run_bytes = plan.memory_bytes(data, measured)
+    needs = _needs(run_bytes, data, pack_size=1)
     devices = Counter(slot.device for slot in slots)
     devices_with_memory = [
         _DeviceMemory(device=device, memory=device.memory_bytes, slots=count)
@@ -88,7 +92,7 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
     ]
     seeds = len(plan.spec.seeds)
     pack_size = min(pack_size, seeds)
-    of_packs = _needs(plan, data, pack_size=pack_size)
+    of_packs = _needs(run_bytes, data, pack_size=pack_size)
     packed = [
         warning for device in devices_with_memory for warning in _pack_warnings(device, needs, of_packs, pack_size)
     ]
@@ -96,18 +100,17 @@ def check_memory(plan: Plan, data: DataInfo, slots: Sequence[Slot], *, pack_size
     crowded = _concurrent_run_warnings(
         devices_with_memory, of_packs, kind, each=ceil(seeds / pack_size), devices=len(devices)
     )
-    custom_networks = ", ".join(filter(is_factory, dict.fromkeys(point.network for point in plan.spec.points)))
+    unmeasured = ", ".join(dict.fromkeys(point.network for point, need in run_bytes.items() if need is None))
     unknown = (
-        [f"the memory of {custom_networks} cannot be estimated, so it was not checked whether its runs fit"]
-        if custom_networks
+        [f"the memory of {unmeasured} cannot be estimated, so it was not checked whether its runs fit"]
+        if unmeasured
         else []
     )
     return (*single, *packed, *crowded, *unknown)
 
 
-def _needs(plan: Plan, data: DataInfo, *, pack_size: int) -> Needs:
-    of_runs = {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
-    return {point: pack_size * need + data.loaded_bytes for point, need in of_runs.items() if need is not None}
+def _needs(run_bytes: Mapping[Point, int | None], data: DataInfo, *, pack_size: int) -> Needs:
+    return {point: pack_size * need + data.loaded_bytes for point, need in run_bytes.items() if need is not None}
 
 
 def _single_run_warnings(device: _DeviceMemory, needs: Needs, smaller: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from dnlbench.errors import RunDirError
 from dnlbench.events import (
     Attempt,
-    DataInfo,
     Event,
     RunError,
     RunHistory,
@@ -21,7 +20,7 @@ from dnlbench.plan import Plan, Run
 from dnlbench.profiles.model import AttemptRecord, Profile, RunRecord
 from dnlbench.profiles.summary import derived, summarize
 from dnlbench.store import RunDir
-from dnlbench.studies import Point, Study
+from dnlbench.studies import Study
 
 NEEDS_START = ("device", "pack_size", "parameters")
 FROM_START = (
@@ -53,7 +52,7 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
     if engine is None or not state.preparations:
         raise RunDirError(f"{run_dir.root}: no results yet: the sweep has not loaded its data")
     prepared = state.preparations[0]
-    estimated = _estimated_memory(plan, prepared.data)
+    estimated = plan.memory_bytes(prepared.data, prepared.memory)
     runs = tuple(
         run_record(run, run_dir.read_history(run), plan.study, estimated_memory_bytes=estimated[run.point])
         for run in plan.runs
@@ -77,10 +76,6 @@ def reduce_run_dir(run_dir: RunDir, plan: Plan) -> Profile:
         runs=runs,
         summary=summarize(runs, plan.study, classes=prepared.data.choices),
     )
-
-
-def _estimated_memory(plan: Plan, data: DataInfo) -> dict[Point, int | None]:
-    return {point: plan.estimate(point, data.input_shape, data.classes).memory_bytes for point in plan.spec.points}
 
 
 def run_record(

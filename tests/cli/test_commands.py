@@ -239,7 +239,7 @@ def test_a_folder_that_is_not_there_is_exit_code_2(run_cli: RunCli, tmp_path: Pa
     ("arguments", "meant"),
     [
         (["export", "x.json"], "`dnlbench profiles export`"),
-        (["list"], "`dnlbench profiles list` or `dnlbench presets list`"),
+        (["show"], "`dnlbench profiles show` or `dnlbench presets show`"),
         (["validate"], "`dnlbench profiles validate`"),
         (["profiles", "plot"], "`dnlbench plot`"),
         (["compair"], "`dnlbench compare`"),

@@ -31,7 +31,7 @@ from torch import nn
 
 class Shy(nn.Sequential):
     def forward(self, x):
-        if self.training and torch.is_grad_enabled() and not Path("failed").exists():
+        if self.training and torch.is_grad_enabled() and len(x) > 3 and not Path("failed").exists():
             Path("failed").touch()
             print("a word before it fails")
             raise LookupError("no room for two")

@@ -318,7 +318,7 @@ from pathlib import Path
 from torch import nn
 class Moving(nn.Sequential):
     def forward(self, x):
-        if self.training and self[1].weight.requires_grad and Path(os.environ["MOVED"]).exists():
+        if self.training and self[1].weight.requires_grad and len(x) > 3 and Path(os.environ["MOVED"]).exists():
             Path(os.environ["MOVED"]).rename(os.environ["TO"])
         return super().forward(x)
 def moving(depth, input_shape, classes, network):

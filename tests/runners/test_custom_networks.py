@@ -12,10 +12,12 @@ from torch import nn
 
 from dnlbench.errors import NetworkError
 from dnlbench.events import DataInfo, RunEnded
+from dnlbench.executor.capacity import ESTIMATE_TOLERANCE
 from dnlbench.executor.worker import Worker
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.runners.checkpoint import CheckpointError, Checkpoints
+from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.build import build_network, check_point
 from dnlbench.store import Execution, RunDir
 from dnlbench.studies import Point
@@ -169,3 +171,51 @@ def test_a_state_that_cannot_be_read_back_is_refused_at_the_first_checkpoint(tmp
     assert list(tmp_path.iterdir()) == []
     checkpoints.save({"network": {"_extra_state": [1, {"a": 0.5}]}})
     assert checkpoints.load() == {"network": {"_extra_state": [1, {"a": 0.5}]}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("        if self.training: helper.broken()\n        return x.flatten(1) @ self.weight\n", r"helper\.py:4"),
+        ("        return Backward.apply(x.flatten(1) @ self.weight)\n", r"net\.py:13"),
+    ],
+)
+def test_errors_in_training_are_found_before_the_first_run(
+    write_module: WriteModule, make_spec: MakeSpec, slot: Slot, body: str, message: str
+) -> None:
+    write_module(
+        "net",
+        "import helper\nimport torch\nfrom torch import nn\n\n"
+        "class Backward(torch.autograd.Function):\n"
+        "    @staticmethod\n    def forward(ctx, x):\n        return x.clone()\n\n"
+        "    @staticmethod\n    def backward(ctx, gradient):\n"
+        "        # line 12\n        raise LookupError('a bug')\n"
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.weight = nn.Parameter(torch.ones(64, 10))\n"
+        f"    def forward(self, x):\n{body}"
+        "def make(depth, input_shape, classes, network):\n    return Net()\n",
+    )
+    plan = Plan(make_spec("sweep.networks=['net:make']", "sweep.depths=[1]", "sweep.seeds=1"))
+    with pytest.raises(
+        NetworkError, match=rf"net:make at depth 1 fails in training on 2 or 3 samples: .*\({message}\)$"
+    ):
+        TrainingRunner(plan, slot).prepare()
+
+
+LAYERS = {
+    "convolutions": "[nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 9, 3), nn.Flatten(), "
+    "nn.LazyLinear(10)]",
+    "large weights": "[nn.Flatten(), nn.Linear(64, 2048), nn.ReLU(), nn.Linear(2048, 64), nn.ReLU(), nn.Linear(64, 10)]",
+}
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_the_memory_of_a_custom_network_is_extrapolated_from_a_few_samples(
+    write_module: WriteModule, make_spec: MakeSpec, slot: Slot, layers: str
+) -> None:
+    write_module("net", f"{HEAD}    return nn.Sequential(*{layers})\n")
+    plan = Plan(make_spec("sweep.networks=['net:make']", "sweep.depths=[1]", "sweep.seeds=1"))
+    runner = TrainingRunner(plan, slot)
+    (memory,) = runner.prepare().memory
+    assert (memory.network, memory.depth) == ("net:make", 1)
+    assert memory.step_bytes == pytest.approx(runner.setup.warm_up(plan.runs), rel=ESTIMATE_TOLERANCE)

@@ -79,7 +79,8 @@ class Troubled(nn.Sequential):
     '''Has an incident in each training step, as often as it is told to in all processes together.'''
 
     def forward(self, x):
-        if self.training and torch.is_grad_enabled():  # not where operations are counted
+        # not where operations are counted, nor in the trial before the sweep
+        if self.training and torch.is_grad_enabled() and len(x) > 3:
             tally = Path("incidents")
             incidents = len(tally.read_bytes()) if tally.exists() else 0
             if incidents < self.times:

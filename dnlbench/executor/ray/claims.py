@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dnlbench.events import DataInfo
+from dnlbench.events import DataInfo, PointMemory
 from dnlbench.executor.capacity import WORKER_BYTES
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan, Run
 
 INITIAL_CLAIM_BYTES = 2**30
-"""Claim before the needs are known, and for runs of custom networks, which cannot be estimated."""
+"""Claim before the needs are known, and for runs whose memory cannot be estimated."""
 
 
 class Claims:
@@ -28,6 +28,7 @@ class Claims:
         left: Sequence[Run],
         pack_size: int,
         largest_bytes: int,
+        measured: Iterable[PointMemory] = (),
     ) -> None:
         """Estimate the claims of the remaining runs. No machine offers more than ``largest_bytes``."""
         self._plan = plan
@@ -35,8 +36,8 @@ class Claims:
         self._worker_bytes = WORKER_BYTES + data.loaded_bytes
         self._needs = dict.fromkeys(plan.spec.points, 0)
         if slots[0].device.kind == "cpu":
-            estimates = {point: plan.estimate(point, data.input_shape, data.classes) for point in plan.spec.points}
-            self._needs = {point: each.memory_bytes or INITIAL_CLAIM_BYTES for point, each in estimates.items()}
+            needs = plan.memory_bytes(data, measured)
+            self._needs = {point: need or INITIAL_CLAIM_BYTES for point, need in needs.items()}
         self._by_size = sorted((self._needs[run.point] for run in left or plan.runs), reverse=True)
         self._pack_size = pack_size
 

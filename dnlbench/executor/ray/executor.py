@@ -106,6 +106,7 @@ class RayExecutor(Executor):
             left=[run for run in self._plan.runs if not self._run_dir.read_history(run).done],
             pack_size=self._pack_size,
             largest_bytes=self._largest_bytes,
+            measured=self._prepared.memory,
         )
         return self._prepared
 

@@ -26,8 +26,7 @@ def step_memory_bytes(device: torch.device, persistent: Iterable[Tensor], step: 
         torch.cuda.reset_peak_memory_stats(device)
         step()
         return int(torch.cuda.max_memory_allocated(device)) - unrelated_bytes
-    live = LiveTensors(persistent)
-    with live:
+    with LiveTensors(persistent) as live:
         step()
     return persistent_bytes + live.peak_bytes
 

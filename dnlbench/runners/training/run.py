@@ -12,22 +12,25 @@ from typing import cast
 
 import torch
 
-from dnlbench.errors import DataError, SpecError
+from dnlbench.errors import DataError, NetworkError, SpecError
 from dnlbench.events import (
     DataInfo,
     EpochDone,
     NetworkMeasured,
+    PointMemory,
     Prepared,
     RunEnded,
     RunError,
     RunEvent,
     RunPaused,
 )
+from dnlbench.imports import FAILURES, describe
 from dnlbench.machine import Slot, Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.runners.base import CHECKPOINT_S, Job, Member
 from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.device import device_name, make_repeatable, open_device, run_started, set_float32_precision
+from dnlbench.runners.failures import blame, classify
 from dnlbench.runners.training.build import check_point
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
 from dnlbench.runners.training.epoch_metrics import EpochEnd, measure
@@ -40,6 +43,7 @@ from dnlbench.runners.training.sources import Tracker
 from dnlbench.runners.training.step import Step
 from dnlbench.runners.training.utilization import matrix_peak
 from dnlbench.studies.training import TrainingSpec
+from dnlbench.studies.training.spec import is_factory
 
 
 class TrainingRunner:
@@ -83,7 +87,27 @@ class TrainingRunner:
             torch=str(torch.__version__),
             device_name=device_name(self.device, self.slot),
             warnings=self.data.warnings,
+            memory=tuple(self._tried()),
         )
+
+    def _tried(self) -> Iterator[PointMemory]:
+        """Train the custom network of each point for a few steps on a few samples, and yield its memory.
+
+        Raises:
+            NetworkError: if a step fails for another reason than the memory of the device.
+        """
+        first = {run.point: run for run in reversed(self.plan.runs) if is_factory(run.point.network)}
+        for point, run in first.items():
+            try:
+                step_bytes = self.setup.extrapolated_bytes(run)
+            except FAILURES as error:
+                if isinstance(error, SpecError) or blame(error) is not None:
+                    raise
+                if classify(error) == "oom":
+                    continue
+                title = f"{point.network} at depth {point.depth}"
+                raise NetworkError(f"{title} fails in training on 2 or 3 samples: {describe(error)}") from error
+            yield PointMemory(network=point.network, depth=point.depth, step_bytes=step_bytes)
 
     @cached_property
     def code(self) -> Sources:

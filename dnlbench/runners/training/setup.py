@@ -15,7 +15,7 @@ from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.data import Dataset, epoch_order
 from dnlbench.runners.training.gradients import first_over_last
 from dnlbench.runners.training.learner import Learner
-from dnlbench.runners.training.memory import step_memory_bytes
+from dnlbench.runners.training.memory import LiveTensors, step_memory_bytes
 from dnlbench.runners.training.pack import PackLearner
 from dnlbench.runners.training.progress import Stopwatch, Tally
 from dnlbench.runners.training.step import STEPS_BEFORE, GraphedStep, Step, TrainingStep, graph_matches_step
@@ -91,12 +91,43 @@ class TrainingSetup:
         step = self._eager_step(runs, learner)
         return step_memory_bytes(self._device, learner.persistent_tensors(), lambda: step(indices))
 
-    def _warm_learner(self, runs: Sequence[Run], steps: int = WARM_UP_STEPS - 1) -> tuple[Learner, Tensor]:
-        """Return a learner after some steps on the first batch, and the indices of this batch."""
+    def extrapolated_bytes(self, run: Run) -> int:
+        """Train a run for a few steps on 2 and on 3 samples, and extrapolate the memory of a step to a full batch.
+
+        What the forward pass stores is linear in the batch. So is the peak, unless the largest use of memory is at another
+        operation in a large batch than in a small one; the steeper line counts.
+        """
+        batch = min(self._spec.train.batch_size, len(self._data.training))
+        few, more = min(2, batch), min(3, batch)
+        stored, peak = self._bytes_of(run, few)
+        if few == batch:
+            return peak
+        stored_more, peak_more = self._bytes_of(run, more)
+        slope = max(stored_more - stored, peak_more - peak) / (more - few)
+        return peak + int(slope * (batch - few))
+
+    def _bytes_of(self, run: Run, samples: int) -> tuple[int, int]:
+        """Return the bytes that the forward pass stores, and the peak of a step, without scratch memory of operations."""
+        learner, indices = self._warm_learner([run], samples=samples)
+        learner.optimizer.zero_grad(set_to_none=True)
+        persistent = learner.persistent_tensors()
+        step = self._eager_step([run], learner)
+        with LiveTensors(persistent) as live:
+            losses = step.losses(indices)
+            stored = live.bytes
+        del losses
+        with LiveTensors(persistent) as live:
+            step(indices)
+        return stored, live.peak_bytes + sum(tensor.nbytes for tensor in persistent)
+
+    def _warm_learner(
+        self, runs: Sequence[Run], steps: int = WARM_UP_STEPS - 1, samples: int | None = None
+    ) -> tuple[Learner, Tensor]:
+        """Return a learner after some steps on the first batch, or on the first ``samples``, and their indices."""
         learner = self.learner(runs)
         learner.network.train()
         learner.set_rates(step=0)
-        samples = min(self._spec.train.batch_size, len(self._data.training))
+        samples = samples or min(self._spec.train.batch_size, len(self._data.training))
         indices = torch.arange(samples, device=self._device).expand(len(runs), -1)
         step = self._eager_step(runs, learner)
         for _ in range(steps):

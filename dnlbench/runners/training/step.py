@@ -53,16 +53,20 @@ class TrainingStep:
         """Take a step. Add each network's loss and gradient norm at the weights before the step to the tally."""
         learner = self._learner
         learner.optimizer.zero_grad(set_to_none=True)
-        inputs, targets = self._split.batch(indices.flatten())
-        if self._augmentation is not None:
-            inputs = self._augmentation(inputs, self._tally.row)
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            losses = learner.losses(*(part.view(*indices.shape, *part.shape[1:]) for part in (inputs, targets)))
+        losses = self.losses(indices)
         learner.backward(losses)
         norms = learner.gradient_norms()
         self._tally.add(losses.detach() * indices.shape[1], norms)
         learner.clip(norms)
         learner.optimizer.step()
+
+    def losses(self, indices: Tensor) -> Tensor:
+        """Compute each network's loss (S,) with its graph."""
+        inputs, targets = self._split.batch(indices.flatten())
+        if self._augmentation is not None:
+            inputs = self._augmentation(inputs, self._tally.row)
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            return self._learner.losses(*(part.view(*indices.shape, *part.shape[1:]) for part in (inputs, targets)))
 
 
 class GraphedStep:
