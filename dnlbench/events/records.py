@@ -55,10 +55,14 @@ class DataInfo(BaseModel):
     """The same hash for the evaluation split; None if it is not used, and in records of versions before 0.8."""
     evaluation_samples: int | None = None
     """None if it is not used or not recorded."""
+    streamed: bool = False
+    """Batches are read when they are needed, so the data are not in memory."""
 
     @property
     def loaded_bytes(self) -> int:
         """Memory of the inputs of both splits."""
+        if self.streamed:
+            return 0
         return (self.samples + (self.evaluation_samples or 0)) * math.prod(self.input_shape) * _BYTES[self.inputs]
 
     @property

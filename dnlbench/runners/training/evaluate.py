@@ -73,7 +73,7 @@ def _norms(network: nn.Module) -> dict[str, _BatchNorm]:
 def score(learner: Learner, index: int, split: Split, *, bf16: bool) -> Score:
     """Score one of the learner's networks on a split, in evaluation mode."""
     learner.network.eval()
-    return _score(learner, index, split, torch.split(torch.arange(len(split)), BATCH), bf16=bf16)
+    return _score(learner, index, split, split.ahead(torch.split(torch.arange(len(split)), BATCH)), bf16=bf16)
 
 
 def recalibrate(learner: Learner, index: int, split: Split, batch_size: int, *, bf16: bool) -> Score:
@@ -93,7 +93,7 @@ def recalibrate(learner: Learner, index: int, split: Split, batch_size: int, *, 
     batches = torch.split(epoch_order(len(split), seed=0, epoch=0), batch_size)
 
     def following() -> Iterator[Tensor]:
-        for indices in batches:
+        for indices in split.ahead(batches):
             for norm in norms.values():
                 norm.momentum = None if len(indices) == len(batches[0]) else 0.0
             yield indices

@@ -275,7 +275,7 @@ class TrainingRunner:
         training.step.start_epoch(progress.epoch + 1)
         saved = time.monotonic()
         watch.start()
-        for indices in batches[progress.step :]:
+        for indices in self.data.training.ahead(batches[progress.step :]):
             if should_suspend():
                 save()
                 return False

@@ -81,7 +81,7 @@ class TrainingSetup:
         pack_key = _pack_key(runs)
         if pack_key not in self._step_bytes:
             self._step_bytes[pack_key] = self._measured_bytes(runs) // len(runs)
-            if self._device.type == "cuda":
+            if self._device.type == "cuda" and not self._data.training.streamed:
                 self._graphs[pack_key] = self._graph_is_equivalent(runs)
         return self._step_bytes[pack_key]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
@@ -20,9 +19,9 @@ from dnlbench.registry import Registry
 from dnlbench.studies.added import Added, Renamed
 from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds, distinct
 from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
+from dnlbench.studies.training.datasets import CUSTOM_KEYS, DATASETS, DatasetDeclaration, datasets_with
 
 Transformation = Literal["crop", "flip"]
-DatasetName = Literal["digits", "cifar10", "svhn", "image-folder", "synthetic"]
 
 T = TypeVar("T", int, str)
 
@@ -31,18 +30,6 @@ _MOST_CHANNELS = 2**16
 _MOST_EPOCHS = 10**6
 
 NETWORKS = Registry(kind="network", built_in=ARCHITECTURES, form="package.module:factory")
-_FIXED_INPUTS: dict[str, tuple[InputShape, int]] = {
-    "digits": ((1, 8, 8), 10),
-    "cifar10": ((3, 32, 32), 10),
-    "svhn": ((3, 32, 32), 10),
-}
-_FIXED_SAMPLES = {"digits": 1500, "cifar10": 50_000, "svhn": 73_257}
-_ONLY_FOR = {
-    "image_size": ("image-folder", "synthetic"),
-    "channels": ("synthetic",),
-    "classes": ("synthetic",),
-    "samples": ("synthetic",),
-}
 _REQUIRES = {
     "step_epochs": ("schedule", "step"),
     "milestones": ("schedule", "milestones"),
@@ -79,6 +66,7 @@ def _ascending(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 Network = Annotated[str, _one_of(NETWORKS), Field(examples=[*ARCHITECTURES, "package.module:factory"])]
+DatasetName = Annotated[str, _one_of(DATASETS), Field(examples=[*DATASETS.built_in, "package.module:factory"])]
 Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
 Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 Milestones = Annotated[tuple[Epochs, ...], Field(min_length=1), AfterValidator(_ascending)]
@@ -139,11 +127,11 @@ class DataSettings(Section):
     """``[data]``: the training data. Pixels are scaled to [0, 1]."""
 
     dataset: DatasetName = "digits"
-    """The data set to train on."""
+    """The data set to train on: a built-in one, one of an installed package, or a custom one as package.module:factory."""
     root: str = "data"
-    """Folder that contains the files of the data set."""
+    """Folder that contains the files of the data set. For npz and csv it can also be the file."""
     download: bool = False
-    """Download cifar10 or svhn if the files are missing."""
+    """Download the files of a public data set if they are missing."""
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Train on this many samples, a fixed random subset. Default: all."""
     image_size: Annotated[int, Field(ge=1, le=2**14)] | None = None
@@ -151,7 +139,7 @@ class DataSettings(Section):
     channels: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Channels of synthetic images. Default: 3."""
     classes: Annotated[int, Field(ge=2, le=10**6)] | None = None
-    """Classes of synthetic images. Default: 10."""
+    """Classes of synthetic images (default: 10), or number of classes or tokens of your data (default: the largest plus 1)."""
     samples: Annotated[int, Field(ge=2, le=10**7)] | None = None
     """Number of synthetic training images. Default: 1024."""
     normalize: Annotated[bool, Added(before=False)] = False
@@ -160,24 +148,59 @@ class DataSettings(Section):
     """Random changes of training images: crop shifts an image by up to crop_padding pixels, flip mirrors every second one."""
     crop_padding: Annotated[int, Field(ge=1, le=2**10), Added(before=4)] = 4
     """Pixels of value 0 around an image before crop cuts out a random part of the original size."""
+    target: Annotated[str | None, Added(before=None)] = None
+    """Column of a csv table to predict. The other columns are the inputs."""
+    target_type: Annotated[Literal["classes", "values"] | None, Added(before=None)] = None
+    """Read the target column of a csv table as classes or as values. Default: text as classes, numbers as values."""
+    evaluation_fraction: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, Added(before=None)] = None
+    """Evaluate on this fraction of the training split, a fixed random choice that is not trained on. Default: evaluate on the
+    evaluation split of the data set."""
+    stream: Annotated[bool, Added(before=False)] = False
+    """Read each batch when it is needed instead of keeping the data on the device. Custom data sets that exceed half of the
+    free memory are always streamed."""
+    workers: Annotated[Annotated[int, Field(ge=0, le=1024)], Added(before=0)] = 0
+    """Processes that read streamed data ahead. 0 reads them in the training process."""
+    options: Annotated[dict[str, Any], Added(before={})] = Field(default_factory=dict)
+    """Free keys for custom data sets."""
+
+    @property
+    def declaration(self) -> DatasetDeclaration | None:
+        """The declaration of a built-in dataset; None for a custom one."""
+        return DATASETS.built_in.get(self.dataset)
 
     @property
     def known_input(self) -> tuple[InputShape, int] | None:
         """Shape of an image and number of classes, or None if a file must be read to know them."""
-        if self.dataset == "synthetic":
-            side = self.image_size or 32
-            return (self.channels or 3, side, side), self.classes or 10
-        return _FIXED_INPUTS.get(self.dataset)
+        known = self.declaration
+        if known is None or known.input_shape is None or known.classes is None:
+            return None
+        channels, height, width = known.input_shape
+        shape = (self.channels or channels, self.image_size or height, self.image_size or width)
+        return shape, self.classes or known.classes
 
     @property
     def known_samples(self) -> int | None:
         """Number of training samples, or None if a file must be read to know it."""
-        samples = self.samples or 1024 if self.dataset == "synthetic" else _FIXED_SAMPLES.get(self.dataset)
-        return samples and min(samples, self.limit or samples)
+        samples = self.samples or (self.declaration.samples if self.declaration else None)
+        if samples is None:
+            return None
+        left = samples - self.held_out(samples)
+        return min(left, self.limit or left)
 
-    def folder(self, *, training: bool) -> Path:
-        """Return the folder with the class folders of a split, for image-folder."""
-        return Path(self.root).resolve() / ("train" if training else "test")
+    def held_out(self, samples: int) -> int:
+        """Return the number of samples that ``evaluation_fraction`` takes from a training split of this size."""
+        return round(samples * (self.evaluation_fraction or 0))
+
+    def reads_training_files(self, *, training: bool) -> bool:
+        """Return True if a split comes from the files of the training split."""
+        return training or self.evaluation_fraction is not None
+
+    @property
+    def unused_key(self) -> str | None:
+        """A key that is set but has no effect on the dataset; None if there is none."""
+        special = CUSTOM_KEYS.union(*(each.keys for each in DATASETS.built_in.values()))
+        unused = special - (self.declaration.keys if self.declaration else CUSTOM_KEYS)
+        return next((key for key in sorted(unused) if getattr(self, key) not in (None, {})), None)
 
 
 class TrainSettings(Section):
@@ -246,7 +269,8 @@ class TrainingSpec(StudySpec):
 
     @property
     def custom_parts(self) -> tuple[str, ...]:
-        return tuple(map(NETWORKS.reference, self.custom_networks))
+        dataset = [] if self.data.declaration else [DATASETS.reference(self.data.dataset)]
+        return tuple(dict.fromkeys([*map(NETWORKS.reference, self.custom_networks), *dataset]))
 
     @property
     def epochs(self) -> int:
@@ -287,9 +311,10 @@ class TrainingSpec(StudySpec):
             self._refuse("train.nesterov", "requires train.momentum > 0")
         if data.crop_padding != DataSettings.model_fields["crop_padding"].default and "crop" not in data.augment:
             self._refuse("data.crop_padding", 'has an effect only with data.augment = ["crop"]')
-        for key, datasets in _ONLY_FOR.items():
-            if getattr(data, key) is not None and data.dataset not in datasets:
-                self._refuse(f"data.{key}", f"has an effect only with data.dataset = {' or '.join(datasets)}")
+        if unused := data.unused_key:
+            self._refuse(f"data.{unused}", f"has an effect only with data.dataset = {datasets_with(unused)}")
+        if data.dataset == "csv" and data.target is None:
+            self._refuse("data.dataset", "requires data.target, the column to predict")
         self._blocks_fit_the_image()
         return self
 

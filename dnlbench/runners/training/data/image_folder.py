@@ -14,12 +14,16 @@ from dnlbench.runners.training.data.split import Loaded, choose, empty_images, m
 from dnlbench.studies.training.folders import ENDINGS, Listing, class_names, describe_skipped, list_images
 from dnlbench.studies.training.spec import DataSettings
 
+_EVALUATION = ("test", "val", "valid", "validation")
+"""Names of the folder with the evaluation split."""
+
 
 def read_image_folder(settings: DataSettings, training: bool) -> Loaded:
     """Read ``root/train/<class>/<image>`` or ``root/test/<class>/<image>`` as RGB. Classes are numbered in order of name."""
-    folder = settings.folder(training=training)
+    in_training = settings.reads_training_files(training=training)
+    folder = _folder(settings, in_training=in_training)
     listing = _list(folder)
-    classes = listing.classes if training else _training_classes(settings, listing)
+    classes = listing.classes if in_training else _training_classes(settings, folder, listing)
     chosen = [listing.images[index] for index in choose(len(listing.images), settings, training=training)]
     numbers = {name: number for number, name in enumerate(classes)}
     images, notes = _read([path for path, _ in chosen], settings)
@@ -29,6 +33,13 @@ def read_image_folder(settings: DataSettings, training: bool) -> Loaded:
         classes=len(classes),
         warnings=(*skipped, *notes),
     )
+
+
+def _folder(settings: DataSettings, *, in_training: bool) -> Path:
+    """Return the folder with the class folders of a split: of evaluation the first that exists."""
+    root = Path(settings.root).resolve()
+    folders = [root / name for name in (("train",) if in_training else _EVALUATION)]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def _list(folder: Path) -> Listing:
@@ -53,12 +64,12 @@ def _list(folder: Path) -> Listing:
     return listing
 
 
-def _training_classes(settings: DataSettings, listing: Listing) -> Sequence[str]:
-    classes = class_names(settings.folder(training=True))
+def _training_classes(settings: DataSettings, folder: Path, listing: Listing) -> Sequence[str]:
+    classes = class_names(_folder(settings, in_training=True))
     unknown = [name for name in listing.classes if name not in classes]
     if unknown:
         raise DataError(
-            f"data.dataset = 'image-folder': {settings.folder(training=False)} has classes that are not in the training "
+            f"data.dataset = 'image-folder': {folder} has classes that are not in the training "
             f"split: {', '.join(unknown)}"
         )
     return classes

@@ -1,24 +1,20 @@
-"""Load the dataset of a spec's ``[data]`` into memory."""
+"""Load the dataset of a spec's ``[data]``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 import torch
 
 from dnlbench.errors import DataError
 from dnlbench.events import DataInfo
-from dnlbench.runners.digits import read_digits
-from dnlbench.runners.training.data.image_folder import read_image_folder
+from dnlbench.runners.training.data.custom import read_custom
 from dnlbench.runners.training.data.normalization import Normalization
-from dnlbench.runners.training.data.split import Loaded, Split, choose, make_split
-from dnlbench.runners.training.data.synthetic import make_synthetic
-from dnlbench.runners.training.data.torchvision_files import read_cifar10, read_svhn
+from dnlbench.runners.training.data.split import Loaded, Split
+from dnlbench.runners.training.data.stream import streamed
 from dnlbench.studies.training.spec import DataSettings
-
-_DIGITS_TRAINING = 1500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +39,30 @@ def load_dataset(settings: DataSettings, *, evaluate: bool) -> Dataset:
     Raises:
         DataError: if files are missing, unreadable or unsuitable for training, or do not fit into memory.
     """
-    read = _READERS[settings.dataset]
-    loaded = read(settings, True)
-    _check(loaded.split, settings)
-    evaluation = read(settings, False) if evaluate else None
+    loaded = _read(settings, training=True)
     training = loaded.split
+    _check(training, settings)
     _check_changes(training, settings)
+    evaluation = _read(settings, training=False) if evaluate else None
     info = DataInfo(
         name=settings.dataset,
         sha256=training.sha256,
         samples=len(training),
-        input_shape=tuple(training.inputs.shape[1:]),
+        input_shape=training.input_shape,
         inputs=training.kind_of_inputs,
-        classes=loaded.classes,
+        classes=_outputs(loaded, settings),
         targets=training.kind_of_targets,
         evaluation_sha256=evaluation.split.sha256 if evaluation else None,
         evaluation_samples=len(evaluation.split) if evaluation else None,
+        streamed=training.streamed,
     )
+    if evaluation:
+        _check_evaluation(evaluation.split, info)
     split = evaluation.split if evaluation else None
     if settings.normalize:
         normalization = Normalization.measure(lambda indices: training.batch(indices)[0], len(training))
-        training = replace(training, normalization=normalization)
-        split = split and replace(split, normalization=normalization)
+        training = training.normalized(normalization)
+        split = split and split.normalized(normalization)
     return Dataset(
         info=info,
         training=training,
@@ -77,6 +75,33 @@ def blank_inputs(data: DataInfo, count: int) -> torch.Tensor:
     """Return inputs of zeros in the form in which networks read them, to try networks before training."""
     dtype = torch.int64 if data.inputs == "tokens" else torch.float32
     return torch.zeros(count, *data.input_shape, dtype=dtype)
+
+
+def _read(settings: DataSettings, *, training: bool) -> Loaded:
+    if settings.declaration is None:
+        read = read_custom
+    else:
+        module, _, function = settings.declaration.reader.partition(":")
+        read = getattr(import_module(module), function)
+    loaded = read(settings, training)
+    if len(loaded.split) == 0:
+        part = "training" if training else "evaluation"
+        raise DataError(f"data.dataset = {settings.dataset!r}: the {part} split has no samples")
+    return replace(loaded, split=streamed(loaded.split, settings)) if settings.stream else loaded
+
+
+def _outputs(loaded: Loaded, settings: DataSettings) -> int:
+    """Return the number of outputs of a network: as set, as the reader or the declaration says, or as the targets need."""
+    known, needed = settings.known_input, loaded.split.outputs
+    if loaded.split.kind_of_targets == "values":
+        return needed
+    outputs = settings.classes or loaded.classes or (known[1] if known else needed)
+    if needed > outputs:
+        raise DataError(
+            f"data.dataset = {settings.dataset!r}: {loaded.split.kind_of_targets} are numbered 0 to {needed - 1}, but there "
+            f"are {outputs}. Set their number with --set data.classes={needed}, or number them from 0"
+        )
+    return outputs
 
 
 def _check(split: Split, settings: DataSettings) -> None:
@@ -92,7 +117,7 @@ def _check(split: Split, settings: DataSettings) -> None:
 
 def _check_changes(split: Split, settings: DataSettings) -> None:
     """Check that the inputs can be augmented and normalized as requested."""
-    kind, shape = split.kind_of_inputs, tuple(split.inputs.shape[1:])
+    kind, shape = split.kind_of_inputs, split.input_shape
     if settings.augment and (kind == "tokens" or len(shape) != 3):
         raise DataError(
             f"data.augment = {list(settings.augment)}: the inputs are {kind} of shape {shape}; only images of shape "
@@ -102,19 +127,18 @@ def _check_changes(split: Split, settings: DataSettings) -> None:
         raise DataError("data.normalize = true: the inputs are tokens, which have no mean. Remove data.normalize")
 
 
-def _read_digits(settings: DataSettings, training: bool) -> Loaded:
-    """Read scikit-learn's 1,797 digits, 8×8 pixels with 17 gray levels. The first 1,500 are the training split."""
-    images, labels = read_digits()
-    images = np.rint(images * (255 / 16))[:, None]  # (N, 1, 8, 8)
-    part = slice(None, _DIGITS_TRAINING) if training else slice(_DIGITS_TRAINING, None)
-    chosen = choose(len(labels[part]), settings, training=training)
-    return Loaded(split=make_split(images[part], labels[part], chosen), classes=10)
-
-
-_READERS: dict[str, Callable[[DataSettings, bool], Loaded]] = {
-    "digits": _read_digits,
-    "cifar10": read_cifar10,
-    "svhn": read_svhn,
-    "image-folder": read_image_folder,
-    "synthetic": make_synthetic,
-}
+def _check_evaluation(split: Split, info: DataInfo) -> None:
+    """Check that a network for the training split can be evaluated on the evaluation split."""
+    training = (info.inputs, info.input_shape, info.targets)
+    found = (split.kind_of_inputs, split.input_shape, split.kind_of_targets)
+    if found != training:
+        described = ["{} of shape {} with {}".format(*each) for each in (training, found)]
+        raise DataError(
+            f"data.dataset = {info.name!r}: the training split has {described[0]}, the evaluation split {described[1]}"
+        )
+    assert info.classes is not None
+    if split.outputs > info.classes or (info.targets == "values" and split.outputs != info.classes):
+        raise DataError(
+            f"data.dataset = {info.name!r}: the evaluation split needs {split.outputs} outputs, the training split has "
+            f"{info.classes}. Set the number of {info.targets} with --set data.classes={split.outputs}"
+        )

@@ -21,13 +21,14 @@ def make_synthetic(settings: DataSettings, training: bool) -> Loaded:
     assert settings.known_input is not None
     shape, classes = settings.known_input
     samples = settings.samples or 1024
+    in_training = settings.reads_training_files(training=training)
     chosen = choose(samples, settings, training=training)
     labels = chosen % classes
     images = empty_images(len(chosen), shape, settings)
     patterns = empty_images(min(classes, samples), shape, settings)
     for first, values in _draw(len(patterns), shape, seed=0):
         patterns[first : first + len(values)] = values
-    for first, noise in _draw(samples, shape, seed=1 if training else 2):
+    for first, noise in _draw(samples, shape, seed=1 if in_training else 2):
         begin, end = np.searchsorted(chosen, (first, first + len(noise)))
         images[begin:end] = (patterns[labels[begin:end]] + 3 * noise[chosen[begin:end] - first]) // 4
     return Loaded(split=make_split(images, labels), classes=classes)
