@@ -13,10 +13,7 @@ from dnlbench.runners import digits
 @pytest.fixture(scope="session", autouse=True)
 def digits_read_once() -> Iterator[None]:
     """Cache the digits: reading their file takes longer than most of the runs."""
-    from dnlbench.runners.training.data import load
-
     once = cache(digits.read_digits)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (digits, load):
-            patch.setattr(module, "read_digits", once)
+        patch.setattr(digits, "read_digits", once)
         yield

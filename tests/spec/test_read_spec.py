@@ -128,7 +128,7 @@ def test_the_line_is_that_of_the_statement() -> None:
         (("lr = 0.1", "lr = 0.1\n[network]\nwindow = 3"), r"network.window = 3: has an effect only with"),
         (
             ("lr = 0.1", "lr = 0.1\n[data]\nclasses = 3"),
-            r"data.classes = 3: has an effect only with data.dataset = synthetic",
+            r"data.classes = 3: has an effect only with data.dataset = npz or npy or synthetic or package.module:factory",
         ),
         (
             ("lr = 0.1", "lr = 0.1\n[network.options]\na = 3"),

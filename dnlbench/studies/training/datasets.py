@@ -148,7 +148,7 @@ DATASETS = Registry(
         "csv": DatasetDeclaration(
             summary="Your table of numbers, with a column to predict",
             reader=f"{_READERS}.table:read_csv",
-            keys=frozenset({"classes", "target", "target_type"}),
+            keys=frozenset({"target", "target_type"}),
         ),
         "synthetic": DatasetDeclaration(
             summary="Random images of any size, one pattern per class with noise",
