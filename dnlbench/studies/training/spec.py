@@ -189,7 +189,7 @@ class DataSettings(Section):
 
     def held_out(self, samples: int) -> int:
         """Return the number of samples that ``evaluation_fraction`` takes from a training split of this size."""
-        return round(samples * (self.evaluation_fraction or 0))
+        return 0 if self.evaluation_fraction is None else max(1, round(samples * self.evaluation_fraction))
 
     def reads_training_files(self, *, training: bool) -> bool:
         """Return True if a split comes from the files of the training split."""
