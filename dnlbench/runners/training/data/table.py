@@ -57,11 +57,11 @@ def read_csv(settings: DataSettings, training: bool) -> Loaded:
     table = reference if in_training else _read(settings, in_training=False)
     if table.header != reference.header:
         raise DataError(f"data.dataset = 'csv': {table.path} does not have the columns of {reference.path}")
+    known = reference.column(settings.target)
     inputs = [table.numbers(name) for name in table.header if name != settings.target]
     if not inputs:
         raise DataError(f"data.dataset = 'csv': {table.path} has no column besides the target {settings.target}")
     features = np.array(inputs, np.float32).T
-    known = reference.column(settings.target)
     if _is_regression(known, settings):
         return from_arrays(features, np.array(table.numbers(settings.target)), settings, training=training)
     classes = sorted(set(known), key=lambda value: (float(value) if _is_number(value) else math.inf, value))
