@@ -56,7 +56,7 @@ def dead_relus(end: EpochEnd, index: int) -> dict[str, float | None]:
     """The share of outputs that are 0, over units and training images."""
     images, _ = end.data.training.batch(torch.arange(len(end.data.training)))
     with outputs_of_relus(end.learner.network) as outputs:
-        end.learner.logits(index, images)
+        end.learner.outputs(index, images)
     return {DEAD.name: float((outputs[0] == 0).double().mean())}
 
 

@@ -130,7 +130,8 @@ def _block(
 ) -> Block:
     if kind == "epochs":
         one_scale = len({source.data for source in sources}) == 1
-        return Block(charts=epoch_charts(sources, metric, log=log), one_scale=one_scale)
+        declared = sources[0].study.epoch_metric(metric)
+        return Block(charts=epoch_charts(sources, declared, log=log), one_scale=one_scale)
     shown = quantities if kind == "depth" else _costs(sources[0])
     charts = (depth_chart(sources, quantity, log=log) for quantity in shown)
     return Block(charts=tuple(chart for chart in charts if any(each.role == "mean" for each in chart.series)))

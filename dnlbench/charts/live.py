@@ -34,6 +34,7 @@ class LiveCharts:
 
     def chart(self, view: SweepView, metric: EpochMetric, over: Over = "epoch") -> Chart:
         """Build a chart of the means so far, in plan order. Unchanged series are the same objects as before."""
+        metric = view.plan.study.epoch_metric(metric)
         by_point: dict[Point, list[Run]] = {}
         for run in view.plan.runs:
             by_point.setdefault(run.point, []).append(run)
@@ -48,6 +49,7 @@ class LiveCharts:
 
     def run_chart(self, view: SweepView, run: Run, metric: EpochMetric, over: Over = "epoch") -> Chart:
         """Build a chart of one run in front of the mean of its network and depth."""
+        metric = view.plan.study.epoch_metric(metric)
         seeds = [each for each in view.plan.runs if each.point == run.point]
         identities = Identities.of(each.point for each in view.plan.runs)
         series = self._series(view, identities, run.point, seeds, metric, over)

@@ -18,7 +18,7 @@ from dnlbench.events import (
 from dnlbench.machine import Sources
 from dnlbench.plan import Plan, Run
 from dnlbench.profiles.model import AttemptRecord, Profile, RunRecord
-from dnlbench.profiles.summary import derived, summarize
+from dnlbench.profiles.summary import derived, over_epochs, summarize
 from dnlbench.store import RunDir
 from dnlbench.studies import Study
 
@@ -87,6 +87,7 @@ def run_record(
     """
     started, ended = history.started, history.ended
     epochs = (history.epochs[-1:] if live else history.epochs).records(study.epoch_columns)
+    is_done = not live and ended is not None and ended.status == "ok"
     open_end = None if live or not history.attempts else NOT_ENDED
     return RunRecord(
         run_id=run.run_id,
@@ -100,7 +101,7 @@ def run_record(
         **(derived(epochs) | {"samples_per_s": history.samples_per_s}),
         peak_memory_bytes=ended.peak_memory_bytes if ended else None,
         estimated_memory_bytes=estimated_memory_bytes,
-        measurements=history.measurements,
+        measurements={**history.measurements, **(over_epochs(epochs, study) if is_done else {})},
         attempts=tuple(map(attempt_record, history.attempts)),
         error=ended.error if ended else open_end,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from dnlbench.events import EpochRecord
 from dnlbench.profiles.contrasts import contrasts_of
@@ -13,6 +15,7 @@ from dnlbench.profiles.hardware import Hardware, alike, count_hardware
 from dnlbench.profiles.model import ContrastRecord, IntervalRecord, PointSummary, RunRecord, Summary
 from dnlbench.profiles.values import CURRENT, Method, by_point, interval_of, values_of
 from dnlbench.studies import Quantity, Study
+from dnlbench.studies.base import OverEpochs
 
 
 def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
@@ -25,6 +28,21 @@ def derived(epochs: Sequence[EpochRecord]) -> dict[str, float | None]:
         "samples_per_s": samples / seconds if seconds > 0 else None,
         **{name: last.value(name) if last else None for name in ("evaluation_accuracy", "gradient_norm_median")},
     }
+
+
+def over_epochs(epochs: Sequence[EpochRecord], study: Study) -> dict[str, float]:
+    """Compute the quantities of a finished run that its epochs determine: the best epoch, the mean of the last epochs."""
+    values = {q.name: _over(epochs, q.over_epochs) for q in study.quantities if q.over_epochs}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _over(epochs: Sequence[EpochRecord], over: OverEpochs) -> float | None:
+    known = [(value, each.epoch) for each in epochs if (value := each.value(over.metric)) is not None]
+    if over.value == "mean of the last":
+        last = [value for value, _ in known[-over.epochs :]]
+        return fmean(last) if len(last) == over.epochs else None
+    lowest = min((pair for pair in known if math.isfinite(pair[0])), default=None)
+    return None if lowest is None else float(lowest[over.value == "epoch of the lowest"])
 
 
 def summarize(

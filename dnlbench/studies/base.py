@@ -130,6 +130,16 @@ class Described:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverEpochs:
+    """A value of a run that follows from a metric of its epochs."""
+
+    metric: str
+    value: Literal["lowest", "epoch of the lowest", "mean of the last"]
+    epochs: int = 1
+    """Number of epochs for the mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quantity(Described):
     """A value that a study measures once per run."""
 
@@ -149,6 +159,8 @@ class Quantity(Described):
     None: theory does not predict 0."""
     table: str = ""
     """Title of the table with this quantity. Empty: the main table."""
+    over_epochs: OverEpochs | None = None
+    """Computed from the epochs when a profile is made. None: measured by the run, or the value of the last epoch."""
     compared: bool = True
     """`dnlbench.comparison` compares it between profiles."""
 
@@ -307,6 +319,10 @@ class Study:
     def has_epochs(self) -> bool:
         """True if runs train in epochs, false if they are a single measurement."""
         return bool(self.epoch_metrics)
+
+    def epoch_metric(self, metric: EpochMetric) -> EpochMetric:
+        """Return the study's declaration of a metric, with its unit in this study."""
+        return next((each for each in self.epoch_metrics if each.name == metric.name), metric)
 
     @property
     def has_chance_level(self) -> bool:

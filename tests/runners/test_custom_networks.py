@@ -19,6 +19,7 @@ from dnlbench.plan import Plan
 from dnlbench.runners.checkpoint import CheckpointError, Checkpoints
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.build import build_network, check_point
+from dnlbench.runners.training.objectives import Outcome
 from dnlbench.store import Execution, RunDir
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
@@ -27,6 +28,7 @@ MakeSpec = Callable[..., TrainingSpec]
 WriteModule = Callable[[str, str], None]
 DATA = DataInfo(name="digits", sha256="ab" * 32, samples=150, input_shape=(1, 8, 8), classes=10)
 CPU = torch.device("cpu")
+TARGETS = torch.tensor([3, 7])
 HEAD = "import torch, sys, os\nfrom torch import nn\nimport helper\ndef make(depth, input_shape, classes, network):\n"
 """Four lines."""
 LINEAR = "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
@@ -53,7 +55,7 @@ def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wr
 
 def check(make_spec: MakeSpec, name: str = "net:make") -> None:
     spec = make_spec(f"sweep.networks=['{name}']")
-    check_point(spec, Point(network=name, depth=1), DATA, CPU)
+    check_point(spec, Point(network=name, depth=1), DATA, CPU, Outcome.of(spec.train), TARGETS)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_lazy_layers_get_their_weights_from_the_seed_and_their_statistics_from_t
         "nn.LazyLinear(classes))\n    net[3].eval()\n    return net\n",
     )
     spec, point = make_spec("sweep.networks=['net:make']"), Point(network="net:make", depth=1)
-    check_point(spec, point, DATA, CPU)
+    check_point(spec, point, DATA, CPU, Outcome.of(spec.train), TARGETS)
     result = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)

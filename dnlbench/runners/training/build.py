@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from dnlbench.dnl.networks import DNLNetwork
@@ -16,6 +16,7 @@ from dnlbench.runners.checkpoint import CheckpointError, packed, require_readabl
 from dnlbench.runners.custom_code import FAILURES, a, describe, load_function, restored_settings
 from dnlbench.runners.training.data import blank_inputs
 from dnlbench.runners.training.learner import regularizer_method
+from dnlbench.runners.training.objectives import Outcome
 from dnlbench.studies import Point
 from dnlbench.studies.training.spec import NETWORKS, TrainingSpec, is_factory
 
@@ -68,11 +69,14 @@ def _materialize(network: nn.Module, data: DataInfo) -> None:
         raise NetworkError(f"{type(network).__name__} has lazy layers that its forward pass does not use; remove them")
 
 
-def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.device) -> None:
+def check_point(
+    spec: TrainingSpec, point: Point, data: DataInfo, device: torch.device, outcome: Outcome, targets: Tensor
+) -> None:
     """Check that the network of a point can be built; a built-in network without allocating memory.
 
     A custom network must also return outputs of the right shape, have a state that a checkpoint can store, and, if
-    ``train.regulariser_weight`` is not 0, have a regularizer.
+    ``train.regulariser_weight`` is not 0, have a regularizer. A custom objective may accept outputs of any shape. Custom
+    objectives and metrics are applied to the outputs and to ``targets``, those of two samples.
 
     Raises:
         SpecError: if a check fails.
@@ -82,6 +86,7 @@ def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.
         if not is_factory(point.network):
             with torch.device("meta"):
                 build_network(spec, point, data)
+            outcome.check(torch.zeros(_expected(data), device=device, requires_grad=True), targets)
             return
         network = build_network(spec, point, data).to(device).eval()
     except SpecError:
@@ -89,24 +94,30 @@ def check_point(spec: TrainingSpec, point: Point, data: DataInfo, device: torch.
     except FAILURES as error:
         raise NetworkError(f"{title} cannot be built: {describe(error)}") from error
     try:
-        with torch.no_grad():
-            outputs = network(blank_inputs(data, 2).to(device))
+        outputs = network(blank_inputs(data, 2).to(device))
     except FAILURES as error:
         raise NetworkError(
             f"{title} fails on 2 {data.inputs} of shape {data.input_shape}: {describe(error)}"
         ) from error
     shape = tuple(getattr(outputs, "shape", ()))
-    expected = (2, *(data.input_shape if data.targets == "tokens" else ()), data.classes)
-    if shape != expected:
+    expected = _expected(data)
+    if shape != expected and not outcome.objective.is_custom:
         raise NetworkError(
             f"{title} returns {shape or type(outputs).__name__} for 2 {data.inputs}; expected outputs of shape {expected}"
         )
+    outcome.check(outputs, targets)
     try:
         require_readable(packed({"network": network.state_dict()}))
     except CheckpointError as error:
         raise NetworkError(f"{title}: {error}") from error
     if spec.train.regulariser_weight:
         _check_regularizer(network, point)
+
+
+def _expected(data: DataInfo) -> tuple[int, ...]:
+    """Return the shape of the outputs for two samples."""
+    assert data.classes is not None
+    return (2, *(data.input_shape if data.targets == "tokens" else ()), data.classes)
 
 
 def _check_regularizer(network: nn.Module, point: Point) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dnlbench.runners.training.data import Dataset
-from dnlbench.runners.training.evaluate import Score
 from dnlbench.runners.training.gradients import median_and_max
 from dnlbench.runners.training.learner import Learner
+
+Values = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,8 @@ class EpochEnd:
     """Norms of the epoch's training steps, shape (steps, S)."""
     full_batches: int
     """Number of steps with full batches. They come first."""
-    evaluate: Callable[[int], Score | None]
-    """Returns the score of a network on the evaluation split; None if there is no such split."""
-
-
-Values = Mapping[str, float | None]
+    evaluate: Callable[[int], Values]
+    """Returns loss and metrics of a network in evaluation mode by name, on the splits that the spec asks for."""
 
 
 def gradient_norms(end: EpochEnd, index: int) -> Values:
@@ -45,9 +43,8 @@ def regularizer(end: EpochEnd, index: int) -> Values:
 
 
 def evaluation(end: EpochEnd, index: int) -> Values:
-    """Return cross-entropy and accuracy on the evaluation split."""
-    score = end.evaluate(index)
-    return {"evaluation_loss": score.loss, "evaluation_accuracy": score.accuracy} if score else {}
+    """Return loss and metrics in evaluation mode."""
+    return end.evaluate(index)
 
 
 MEASURES: tuple[Callable[[EpochEnd, int], Values], ...] = (gradient_norms, regularizer, evaluation)

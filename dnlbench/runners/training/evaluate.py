@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network at its current weights, in evaluation mode and in training mode with batch statistics.
+"""Loss and metrics of a network at its current weights, in evaluation mode and in training mode with batch statistics.
 
 Measurements inside `undisturbed` do not affect training.
 """
@@ -6,13 +6,12 @@ Measurements inside `undisturbed` do not affect training.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dnlbench.runners.training.data import Split, epoch_order
@@ -22,12 +21,8 @@ BATCH = 256
 """Batch size in evaluation mode, where results do not depend on it."""
 
 
-class Score(NamedTuple):
-    """The score of a network on a split."""
-
-    loss: float
-    """Mean cross-entropy over the samples."""
-    accuracy: float
+Score = Mapping[str, float]
+"""The means of the loss and of the metrics over the samples of a split, by key in results."""
 
 
 @contextmanager
@@ -104,11 +99,11 @@ def recalibrate(learner: Learner, index: int, split: Split, batch_size: int, *, 
 
 @torch.no_grad()
 def _score(learner: Learner, index: int, split: Split, batches: Iterable[Tensor], *, bf16: bool) -> Score:
-    loss, correct, device = 0.0, 0, split.device
+    totals, device = defaultdict[str, float](float), split.device
     for indices in batches:
         inputs, targets = split.batch(indices.to(device))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits = learner.logits(index, inputs)
-        loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
-        correct += int((logits.argmax(dim=1) == targets).sum())
-    return Score(loss / len(split), correct / len(split))
+            outputs = learner.outputs(index, inputs)
+        for key, total in learner.outcome.totals(outputs, targets).items():
+            totals[key] += total
+    return {key: total / len(split) for key, total in totals.items()}

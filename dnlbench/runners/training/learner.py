@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from dnlbench.runners.training.objectives import Outcome
 from dnlbench.runners.training.optimize import create_optimizer, create_schedule, parameter_groups, warmup_factor
 from dnlbench.studies.training.spec import TrainSettings
 
@@ -35,6 +35,7 @@ class Learner:
         self.network = network
         """The network; in a pack, the module whose parameters are replaced by those of each network."""
         self._train = train
+        self.outcome = Outcome.of(train)
         self._weight = train.regulariser_weight
         self.optimizer = create_optimizer(train, parameter_groups(train, network, self.parameters))
         self.schedule = create_schedule(train, self.optimizer)
@@ -48,11 +49,11 @@ class Learner:
         return sum(p.numel() for p in self.parameters if p.requires_grad) // self.size
 
     def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Compute each network's mean cross-entropy on its own batch.
+        """Compute each network's objective on its own batch.
 
         Inputs have shape (S, B, …), targets (S, B) or (S, B, …), and the result (S,).
         """
-        return functional.cross_entropy(self.network(inputs[0]), targets[0]).unsqueeze(0)
+        return self.outcome.loss(self.network(inputs[0]), targets[0]).unsqueeze(0)
 
     def backward(self, losses: Tensor) -> None:
         """Accumulate gradients of the objectives ``J_L = loss + lambda R_L``, Eq. (4) of arXiv 2510.02049.
@@ -103,10 +104,9 @@ class Learner:
             group["lr"] = rate
         self.schedule.step()
 
-    def logits(self, index: int, inputs: Tensor) -> Tensor:
+    def outputs(self, index: int, inputs: Tensor) -> Any:
         """Apply one network to inputs (B, …)."""
-        logits: Tensor = self.network(inputs)
-        return logits
+        return self.network(inputs)
 
     def values(self, index: int) -> dict[str, Tensor]:
         """Return the parameters and buffers of one network by name, without copying them."""

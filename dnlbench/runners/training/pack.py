@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
-from torch.nn import functional
 
 from dnlbench.runners.training.learner import Learner, random_state, regularizer_method, restore_random_state
 from dnlbench.studies.training.spec import TrainSettings
@@ -40,8 +39,7 @@ class PackLearner(Learner):
 
     def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         def loss(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            logits: Tensor = functional_call(self.network, (dict(parameters), dict(buffers)), (x,))
-            return functional.cross_entropy(logits, y)
+            return self.outcome.loss(functional_call(self.network, (dict(parameters), dict(buffers)), (x,)), y)
 
         losses: Tensor = torch.vmap(loss, randomness="different")(self._parameters, self._buffers, inputs, targets)
         return losses
@@ -55,9 +53,8 @@ class PackLearner(Learner):
         for gradient in (p.grad for p in self.parameters if p.grad is not None):
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
-    def logits(self, index: int, inputs: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self.network, self.values(index), (inputs,))
-        return logits
+    def outputs(self, index: int, inputs: Tensor) -> Any:
+        return functional_call(self.network, self.values(index), (inputs,))
 
     def regularizer(self, index: int) -> Tensor:
         values = {f"network.{name}": value for name, value in self.values(index).items()}

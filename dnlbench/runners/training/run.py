@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,11 +32,12 @@ from dnlbench.runners.checkpoint import Checkpoints, State
 from dnlbench.runners.device import device_name, make_repeatable, open_device, run_started, set_float32_precision
 from dnlbench.runners.failures import blame, classify
 from dnlbench.runners.training.build import check_point
-from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
+from dnlbench.runners.training.data import Dataset, Split, epoch_order, load_dataset
 from dnlbench.runners.training.epoch_metrics import EpochEnd, measure
 from dnlbench.runners.training.evaluate import Score, has_running_statistics, recalibrate, score, undisturbed
 from dnlbench.runners.training.gradients import first_steps
 from dnlbench.runners.training.learner import Learner
+from dnlbench.runners.training.objectives import Outcome, check_targets
 from dnlbench.runners.training.progress import Progress, Stopwatch, position_of
 from dnlbench.runners.training.setup import TrainingSetup
 from dnlbench.runners.training.sources import Tracker
@@ -79,6 +80,7 @@ class TrainingRunner:
             )
         if self.spec.train.precision == "tf32" and self.device.type != "cuda":
             raise SpecError(f"train.precision = 'tf32': available only on CUDA devices, not on {self.slot.device.name}")
+        check_targets(self.spec.train, self.data)
         code = self.code
         self._peak_flops = matrix_peak(self.device, self.spec.train.precision)
         return Prepared(
@@ -113,8 +115,9 @@ class TrainingRunner:
     def code(self) -> Sources:
         """Build each point's network once, and record the files and packages of custom networks."""
         with self._tracker.watch():
+            outcome, targets = Outcome.of(self.spec.train), self.data.training.targets[:2]
             for point in self.spec.points:
-                check_point(self.spec, point, self.data.info, self.device)
+                check_point(self.spec, point, self.data.info, self.device, outcome, targets)
         return self._tracker.sources()
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:
@@ -195,7 +198,7 @@ class TrainingRunner:
             data=self.data,
             gradient_norms=progress.tally.gradient_norms,
             full_batches=self._full_batches,
-            evaluate=lambda index: self._evaluate(learner, index),
+            evaluate=lambda index: self._evaluate(learner, index, self._evaluated_splits),
         )
         return {
             index: EpochDone(
@@ -209,14 +212,22 @@ class TrainingRunner:
             for index in training.active
         }
 
-    def _evaluate(self, learner: Learner, index: int) -> Score | None:
-        """Evaluate a network on the evaluation split; None if there is no such split."""
-        if self.data.evaluation is None:
-            return None
+    @property
+    def _evaluated_splits(self) -> Mapping[str, Split]:
+        """The splits on which networks are evaluated after each epoch, by the form of names of results."""
+        training = self.data.training if self.spec.train.evaluate_training else None
+        splits = {"train_{}_evaluation": training, "evaluation_{}": self.data.evaluation}
+        return {form: split for form, split in splits.items() if split is not None}
+
+    def _evaluate(self, learner: Learner, index: int, splits: Mapping[str, Split]) -> dict[str, float]:
+        """Evaluate a network on splits, and return its loss and metrics by name."""
+        if not splits:
+            return {}
         with undisturbed(learner):
             if self.spec.train.batch_norm == "recalibrated" and has_running_statistics(learner.network):
                 self._recalibrate(learner, index)
-            return score(learner, index, self.data.evaluation, bf16=self.setup.bf16)
+            scores = {form: score(learner, index, split, bf16=self.setup.bf16) for form, split in splits.items()}
+        return {form.format(key): value for form, values in scores.items() for key, value in values.items()}
 
     def _recalibrate(self, learner: Learner, index: int) -> Score:
         return recalibrate(learner, index, self.data.training, self.spec.train.batch_size, bf16=self.setup.bf16)
@@ -236,14 +247,11 @@ class TrainingRunner:
             before = score(learner, index, self.data.training, bf16=self.setup.bf16) if running else None
             batch = self._recalibrate(learner, index)
             evaluated = before or score(learner, index, self.data.training, bf16=self.setup.bf16)
-        values = {
-            "train_loss_batch": batch.loss,
-            "train_accuracy_batch": batch.accuracy,
-            "train_loss_evaluation": evaluated.loss,
-            "train_accuracy_evaluation": evaluated.accuracy,
-        }
-        if (evaluation := self._evaluate(learner, index)) is not None:
-            values["evaluation_loss"] = evaluation.loss
+        values = {f"train_{key}_batch": value for key, value in batch.items()}
+        values |= {f"train_{key}_evaluation": value for key, value in evaluated.items()}
+        if self.data.evaluation is not None:
+            evaluation = self._evaluate(learner, index, {"evaluation_{}": self.data.evaluation})
+            values["evaluation_loss"] = evaluation["evaluation_loss"]
         run = training.runs[index]
         return NetworkMeasured(run_id=run.run_id, stage="final", epoch=training.progress.epoch, measurements=values)
 

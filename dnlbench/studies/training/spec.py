@@ -20,6 +20,7 @@ from dnlbench.studies.added import Added, Renamed
 from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds, distinct
 from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
 from dnlbench.studies.training.datasets import CUSTOM_KEYS, DATASETS, DatasetDeclaration, datasets_with
+from dnlbench.studies.training.objectives import METRICS, OBJECTIVES, key_of, measured_metrics, objective_named
 
 Transformation = Literal["crop", "flip"]
 
@@ -67,6 +68,8 @@ def _ascending(values: tuple[T, ...]) -> tuple[T, ...]:
 
 Network = Annotated[str, _one_of(NETWORKS), Field(examples=[*ARCHITECTURES, "package.module:factory"])]
 DatasetName = Annotated[str, _one_of(DATASETS), Field(examples=[*DATASETS.built_in, "package.module:factory"])]
+Objective = Annotated[str, _one_of(OBJECTIVES), Field(examples=[*OBJECTIVES.built_in, OBJECTIVES.form])]
+Metric = Annotated[str, _one_of(METRICS), Field(examples=[*METRICS.built_in, METRICS.form])]
 Channels = Annotated[int, Field(ge=1, le=_MOST_CHANNELS)]
 Epochs = Annotated[int, Field(ge=1, le=_MOST_EPOCHS)]
 Milestones = Annotated[tuple[Epochs, ...], Field(min_length=1), AfterValidator(_ascending)]
@@ -241,9 +244,20 @@ class TrainSettings(Section):
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """Arithmetic of training: single precision, TF32 matrix products, or autocast to bfloat16."""
     regulariser_weight: Annotated[float, Field(ge=0)] = 0.0
-    """λ of the objective cross-entropy + λ R_L, Eq. (4) of the paper. R_L is not computed if 0."""
+    """λ of the sum of loss and λ R_L, Eq. (4) of the paper. R_L is not computed if 0."""
+    objective: Annotated[Objective, Added(before="cross-entropy")] = "cross-entropy"
+    """The loss to minimize: cross-entropy, mse, next-token, or a custom function as `package.module:objective`."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = 0.0
+    """ε of cross-entropy and next-token: targets are 1 − ε of the true class and ε of the uniform distribution."""
+    metrics: Annotated[Axis[Metric] | None, Added(before=None)] = None
+    """Metrics beside the loss, built-in ones or custom ones as `package.module:metric`. Default: accuracy for cross-entropy and
+    next-token, none for other objectives."""
     evaluate: bool = False
-    """Measure loss and accuracy on the evaluation split after each epoch, outside the timed part."""
+    """Measure loss and metrics on the evaluation split after each epoch, outside the timed part."""
+    evaluate_training: Annotated[bool, Added(before=False)] = False
+    """Measure loss and metrics on the full training split too, in evaluation mode after each epoch, outside the timed part."""
+    last_epochs: Annotated[Epochs | None, Added(before=None)] = None
+    """Report the mean training loss of this many last epochs too. Default: none."""
     batch_norm: Annotated[Literal["recalibrated", "running"], Added(before="running")] = "recalibrated"
     """Batch norm statistics in evaluation mode: recalibrated in a pass over the training split, or running averages."""
     nudge_ulps: Annotated[int, Field(ge=0, le=1024), Added(before=0)] = 0
@@ -269,8 +283,14 @@ class TrainingSpec(StudySpec):
 
     @property
     def custom_parts(self) -> tuple[str, ...]:
-        dataset = [] if self.data.declaration else [DATASETS.reference(self.data.dataset)]
-        return tuple(dict.fromkeys([*map(NETWORKS.reference, self.custom_networks), *dataset]))
+        train = self.train
+        parts = [
+            *((NETWORKS, name) for name in self.networks),
+            (DATASETS, self.data.dataset),
+            (OBJECTIVES, train.objective),
+            *((METRICS, name) for name in train.metrics or ()),
+        ]
+        return tuple(dict.fromkeys(registry.reference(name) for registry, name in parts if registry.is_custom(name)))
 
     @property
     def epochs(self) -> int:
@@ -281,10 +301,13 @@ class TrainingSpec(StudySpec):
         return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
 
     def run_settings(self) -> dict[str, Any]:
-        """Exclude the number of epochs unless the learning rate depends on it: longer runs then continue shorter ones."""
+        """Exclude the number of epochs unless the learning rate depends on it: longer runs then continue shorter ones.
+
+        The number of last epochs is excluded too, because their mean follows from the epochs.
+        """
         settings = super().run_settings()
-        train = {key: value for key, value in settings["train"].items() if key != "epochs"}
-        return settings if self.train.schedule == "cosine" else {**settings, "train": train}
+        excluded = {"last_epochs"} if self.train.schedule == "cosine" else {"last_epochs", "epochs"}
+        return {**settings, "train": {key: value for key, value in settings["train"].items() if key not in excluded}}
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
@@ -316,6 +339,20 @@ class TrainingSpec(StudySpec):
         if data.dataset == "csv" and data.target is None:
             self._refuse("data.dataset", "requires data.target, the column to predict")
         self._blocks_fit_the_image()
+        return self
+
+    @model_validator(mode="after")
+    def _outcome_fits(self) -> Self:
+        train = self.train
+        if train.label_smoothing and not objective_named(train.objective).smooths_labels:
+            smooth = " or ".join(name for name, each in OBJECTIVES.built_in.items() if each.smooths_labels)
+            self._refuse("train.label_smoothing", f"has an effect only with train.objective = {smooth}")
+        if train.last_epochs is not None and train.last_epochs > train.epochs:
+            self._refuse("train.last_epochs", f"a run has only {train.epochs} epochs, train.epochs")
+        by_key = {"loss": "the loss"}
+        for name in measured_metrics({"objective": train.objective, "metrics": train.metrics}):
+            if (other := by_key.setdefault(key_of(name), name)) != name:
+                self._refuse("train.metrics", f"{name} has the same name in results as {other}; rename the function")
         return self
 
     def _blocks_fit_the_image(self) -> None:

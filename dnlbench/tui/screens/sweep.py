@@ -250,7 +250,7 @@ The screen shows the run directory. The engine is a separate process: after **q*
             return
         metrics = self._view_model.metrics or (TRAIN_LOSS,)
         choice = self._builder.choice
-        index = metrics.index(choice.metric) if choice.metric in metrics else -1
+        index = next((n for n, metric in enumerate(metrics) if metric.name == choice.metric.name), -1)
         self._choose(replace(choice, metric=metrics[(index + 1) % len(metrics)]))
 
     def action_next_x(self) -> None:
