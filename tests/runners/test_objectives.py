@@ -66,6 +66,9 @@ def constant(outputs, targets):
 
 def broken(outputs, targets):
     return outputs.logits
+
+def narrow(depth, input_shape, classes, network):
+    return Shaped(torch.Size(input_shape).numel(), 3)
 """
 
 
@@ -205,7 +208,7 @@ def test_a_task_is_learned_and_batched_seeds_train_as_single_runs(
     plan = make_plan(
         *settings,
         *(f"train.objective={objective}", "sweep.depths=[1]", "sweep.seeds=2", "data.limit=64", "train.batch_size=16"),
-        *("train.epochs=30", "train.lr=0.05", "train.evaluate=true", "train.evaluate_training=true"),
+        *("train.epochs=8", "train.lr=0.1", "train.evaluate=true", "train.evaluate_training=true"),
     )
     pack = trained(plan, slot, tmp_path, make(), (0, 1))
     alone = [trained(plan, slot, tmp_path, make(), (seed,))[0] for seed in (0, 1)]
@@ -286,8 +289,8 @@ def test_a_custom_objective_and_metric_are_in_profile_tables_and_exports(profile
         ),
         (["train.objective=mine:absent"], "train.objective: 'mine:absent' cannot be imported"),
         (
-            ["sweep.networks=['mine:language']"],
-            r"returns \(2, 1, 10\) for 2 images; expected outputs of shape \(2, 10\)",
+            ["sweep.networks=['mine:narrow']"],
+            r"returns \(2, 3\) for 2 images; expected outputs of shape \(2, 10\)",
         ),
     ],
 )
