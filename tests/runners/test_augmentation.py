@@ -20,8 +20,10 @@ from dnlbench.runners.base import Job, Member
 from dnlbench.runners.checkpoint import Checkpoints
 from dnlbench.runners.training import TrainingRunner, augment
 from dnlbench.runners.training.augment import Augmentation, crop_and_flip
-from dnlbench.runners.training.data import Split, load_dataset
+from dnlbench.runners.training.data import load_dataset
 from dnlbench.runners.training.data.load import _check_changes
+from dnlbench.runners.training.data.normalization import Normalization
+from dnlbench.runners.training.data.split import MemorySplit
 from dnlbench.studies.training.spec import DataSettings
 
 CPU = torch.device("cpu")
@@ -118,8 +120,6 @@ def test_normalized_channels_have_mean_0_and_deviation_1() -> None:
 
 
 def test_columns_of_a_table_are_channels_and_a_constant_one_becomes_0() -> None:
-    from dnlbench.runners.training.data.normalization import Normalization
-
     table = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
     normalization = Normalization.measure(lambda indices: table[indices], 2)
     assert torch.equal(normalization(table), torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
@@ -142,7 +142,7 @@ def test_columns_of_a_table_are_channels_and_a_constant_one_becomes_0() -> None:
     ],
 )
 def test_changes_that_do_not_fit_the_inputs_are_refused(inputs: Tensor, settings: dict[str, Any], message: str) -> None:
-    split = Split(inputs=inputs, targets=torch.zeros(4, dtype=torch.int64))
+    split = MemorySplit(inputs, torch.zeros(4, dtype=torch.int64))
     with pytest.raises(DataError, match=message):
         _check_changes(split, DataSettings(**settings))
 
@@ -164,5 +164,5 @@ def test_the_final_network_is_measured_on_unchanged_images(
     assert state is not None
     network.load_state_dict(state["network"])
     images, labels = runner.data.training.batch(torch.arange(76))
-    loss = functional.cross_entropy(network.eval()(images), labels)
+    loss = functional.cross_entropy(network.eval()(images), labels).detach()
     assert final.measurements["train_loss_evaluation"] == pytest.approx(float(loss), rel=1e-5)
