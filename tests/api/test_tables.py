@@ -111,7 +111,8 @@ def test_a_figure_is_that_of_the_command_line(
         assert call(tmp_path, "plot", *arguments, "-o", "cli.png").returncode == 0
         ours, theirs = (np.asarray(Image.open(tmp_path / file)) for file in (name, "cli.png"))
         assert np.array_equal(ours, theirs)
-    assert profile.plot(["epochs", "cost"])._repr_png_().startswith(b"\x89PNG")
+    shown: Any = profile.plot(["epochs", "cost"])
+    assert shown._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(dnlbench.DnlbenchError, match="unknown kind 'pie'; choose from epochs, depth, cost"):
         profile.plot("pie")  # type: ignore[arg-type]
 

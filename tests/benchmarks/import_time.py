@@ -1,4 +1,4 @@
-"""Measure how long `import dnlbench` and its first use take, over the start of Python alone: python tests/benchmarks/import_time.py."""
+"""Measure how long the import of dnlbench takes, over the start of Python alone: python tests/benchmarks/import_time.py."""
 
 from __future__ import annotations
 

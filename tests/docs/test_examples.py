@@ -48,7 +48,7 @@ def test_a_script_runs(path: Path, tmp_path: Path) -> None:
 
 
 def _notebook() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)
+    return nbformat.reads(NOTEBOOK.read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
 
 
 def test_the_notebook_has_no_outputs() -> None:
@@ -66,12 +66,12 @@ def test_the_notebook_runs_without_a_screen(tmp_path: Path, monkeypatch: pytest.
     NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
     run, plot, frame, compared, both = (cell.outputs for cell in notebook.cells if cell.cell_type == "code")
     progress = "".join(output.text for output in run if output.output_type == "stream")
-    assert "[6/6] densenet L=4 seed 2: loss" in progress
+    assert "[6/6] densenet L=" in progress
     assert "profile: slow.json" in progress
     assert "depth, " in run[-1].data["text/html"]
     for output in (plot, both):
         assert "image/png" in output[-1].data
-    assert "train_loss" in frame[-1].data["text/html"] or "epoch" in frame[-1].data["text/html"]
+    assert "<th>epoch</th>" in frame[-1].data["text/html"]
     assert [output.output_type for output in compared] == ["execute_result"]
     assert "All depths combined" in compared[-1].data["text/html"]
     assert check_profile(dnlbench.load(tmp_path / "fast.json")) == []

@@ -10,7 +10,6 @@ from dnlbench.report.export import from_extra
 from dnlbench.report.export.tables import Column, ColumnKind, Value
 from dnlbench.spec.settings import flat_settings
 from dnlbench.spec.values import ANY, find_type
-from dnlbench.studies import STUDIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +46,7 @@ def setting_columns(profile: Profile) -> Iterator[tuple[Column, Value]]:
     Lists are text, such as ``2, 4, 8``.
     """
     for key, value in flat_settings({name: table for name, table in profile.spec.items() if isinstance(table, dict)}):
-        type_ = find_type(STUDIES[profile.study].spec, tuple(key.split("."))) or ANY
+        type_ = find_type(profile.declared.spec, tuple(key.split("."))) or ANY
         kind = None if type_.is_list else _KINDS.get(type_.element or type(value))
         if kind is not None:
             yield Column(name=key, kind=kind), value
