@@ -23,6 +23,17 @@ def build(depth, input_shape, classes, network):
     layers = [layer for _ in range(depth) for layer in (nn.LazyLinear(16), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *layers, nn.LazyLinear(classes))
 """,
+    "dataset.py": """
+import torch
+
+
+def stripes(train, data):
+    order = torch.randperm(128, generator=torch.Generator().manual_seed(int(train)))
+    labels = order % 2
+    images = torch.zeros(128, 1, 8, 8, dtype=torch.uint8)
+    images[labels == 1, :, ::2] = 200
+    return images, labels
+""",
     "executor.py": """
 from pathlib import Path
 
@@ -106,6 +117,8 @@ class CoinRunner(MeasuringRunner):
 ENTRY_POINTS = """
 [dnlbench.networks]
 lazy = house.network:build
+[dnlbench.datasets]
+stripes = house.dataset:stripes
 [dnlbench.executors]
 logging = house.executor:LOGGING
 [dnlbench.formats]
@@ -113,8 +126,13 @@ lines = house.format:LINES
 [dnlbench.studies]
 coins = house.study:COINS
 """
-NAMES = {"network": "lazy", "executor": "logging", "format": "lines"}
-REFERENCES = {"network": "house.network:build", "executor": "house.executor:LOGGING", "format": "house.format:LINES"}
+NAMES = {"network": "lazy", "dataset": "stripes", "executor": "logging", "format": "lines"}
+REFERENCES = {
+    "network": "house.network:build",
+    "dataset": "house.dataset:stripes",
+    "executor": "house.executor:LOGGING",
+    "format": "house.format:LINES",
+}
 SPEC = """
 name = "outside"
 [sweep]
@@ -122,6 +140,7 @@ networks = ["{network}"]
 depths = [1, 2]
 seeds = [0]
 [data]
+dataset = "{dataset}"
 limit = 64
 [train]
 epochs = 1
@@ -196,6 +215,7 @@ def test_a_study_of_another_package_runs_from_toml_to_compare(run: RunCli, tmp_p
 def test_parts_of_packages_are_listed_and_found_by_suffix(run: RunCli, tmp_path: Path) -> None:
     for kind, name, value in [
         ("networks", "lazy", "house.network:build"),
+        ("datasets", "stripes", "house.dataset:stripes"),
         ("executors", "logging", "house.executor:LOGGING"),
         ("formats", "lines", "house.format:LINES"),
         ("studies", "coins", "house.study:COINS"),

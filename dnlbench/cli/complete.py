@@ -18,7 +18,7 @@ PROFILE_FORMATS = ("csv", "html", "json", "latex", "markdown", "table")
 COMPARISON_FORMATS = (*PROFILE_FORMATS, "junit")
 DIAGNOSIS_FORMATS = ("csv", "json", "markdown", "table")
 EXPORT_FORMATS = ("csv", "jsonl", "parquet", "tensorboard")
-PARTS = ("networks", "objectives", "metrics", "studies", "executors", "formats")
+PARTS = ("networks", "datasets", "objectives", "metrics", "studies", "executors", "formats")
 """Kinds of parts, for ``dnlbench list``."""
 RUNS = Path(".dnlbench") / "runs"
 

@@ -54,7 +54,9 @@ def registries() -> Mapping[str, Registry[Any]]:
     from dnlbench.engine.executors import EXECUTORS
     from dnlbench.report.formats import FORMATS
     from dnlbench.studies import STUDIES
+    from dnlbench.studies.training.datasets import DATASETS
     from dnlbench.studies.training.objectives import METRICS, OBJECTIVES
     from dnlbench.studies.training.spec import NETWORKS
 
-    return {registry.title: registry for registry in (NETWORKS, OBJECTIVES, METRICS, STUDIES, EXECUTORS, FORMATS)}
+    known = (NETWORKS, DATASETS, OBJECTIVES, METRICS, STUDIES, EXECUTORS, FORMATS)
+    return {registry.title: registry for registry in known}
