@@ -27,6 +27,7 @@ from dnlbench.report.profile import profile_csv, profile_grids
 from dnlbench.runners.base import Job, Member
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import Dataset, Split
+from dnlbench.runners.training.data.split import MemorySplit
 from dnlbench.runners.training.objectives import Outcome
 from dnlbench.studies.training.spec import TrainSettings
 from tests.conftest import request_for
@@ -151,14 +152,14 @@ def regression() -> Dataset:
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(64, 6, generator=generator)
     targets = inputs @ torch.randn(6, 3, generator=generator) + 0.1 * torch.randn(64, 3, generator=generator)
-    return dataset(Split(inputs=inputs, targets=targets), outputs=3)
+    return dataset(MemorySplit(inputs, targets), outputs=3)
 
 
 def tokens() -> Dataset:
     """Sequences that count up modulo 5 from a random token."""
     start = torch.randint(5, (64, 1), generator=torch.Generator().manual_seed(1))
     counting = (start + torch.arange(6)) % 5
-    return dataset(Split(inputs=counting, targets=counting), outputs=5)
+    return dataset(MemorySplit(counting, counting), outputs=5)
 
 
 def dataset(split: Split, outputs: int) -> Dataset:
@@ -303,7 +304,7 @@ def test_wrong_kinds_and_shapes_are_refused(settings: list[str], message: str, m
 def test_tokens_that_are_already_shifted_are_refused_by_next_token(make_plan: MakePlan, slot: Slot) -> None:
     split = tokens().training
     runner = TrainingRunner(make_plan("sweep.networks=['mine:language']", "train.objective=next-token"), slot)
-    runner.data = dataset(Split(inputs=split.inputs[:, :-1], targets=split.inputs[:, 1:]), outputs=5)
+    runner.data = dataset(MemorySplit(split.inputs[:, :-1].contiguous(), split.inputs[:, 1:].contiguous()), outputs=5)
     with pytest.raises(SpecError, match=r"already shifted train with train.objective = 'cross-entropy'"):
         runner.prepare()
 

@@ -115,7 +115,7 @@ class TrainingRunner:
     def code(self) -> Sources:
         """Build each point's network once, and record the files and packages of custom networks."""
         with self._tracker.watch():
-            outcome, targets = Outcome.of(self.spec.train), self.data.training.targets[:2]
+            outcome, targets = Outcome.of(self.spec.train), self.data.training.targets[:2].to(self.device)
             for point in self.spec.points:
                 check_point(self.spec, point, self.data.info, self.device, outcome, targets)
         return self._tracker.sources()
