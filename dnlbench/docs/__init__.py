@@ -10,6 +10,7 @@ READING_ORDER = (
     "data",
     "spec",
     "training",
+    "objectives",
     "running",
     "cluster",
     "comparing",
