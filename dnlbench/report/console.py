@@ -26,4 +26,5 @@ def console(file: IO[str]) -> Console:
     """Return a console for a stream: as wide as its terminal, or plain and ``PIPE_WIDTH`` wide without one."""
     # Rich needs both sizes: without a height it treats TERM=dumb as a terminal of 80 columns.
     width, height = (None, None) if file.isatty() else (PIPE_WIDTH, 50)
-    return _Console(file=file, width=width, height=height, highlight=False, markup=False)
+    # Without force_jupyter, Rich displays HTML in a notebook instead of writing to the stream.
+    return _Console(file=file, width=width, height=height, highlight=False, markup=False, force_jupyter=False)

@@ -41,7 +41,7 @@ def create_progress(stream: IO[str], *, quiet: bool, show_earlier: bool = False)
         yield Observer()
         return
     out = console(stream)
-    if not out.is_terminal or out.is_dumb_terminal:
+    if not stream.isatty() or out.is_dumb_terminal:  # a notebook sets FORCE_COLOR, for which Rich assumes a terminal
         yield PlainProgress(out, show_earlier=show_earlier)
         return
     with Live(console=out, auto_refresh=False, transient=True) as live:
