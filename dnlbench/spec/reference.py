@@ -64,7 +64,7 @@ def _values(field: FieldInfo) -> str:
     annotation, metadata = without_none(field.annotation, list(field.metadata))
     element, of_element = element_of(annotation)
     if element is annotation:
-        return _value(annotation, metadata)
+        return _value(annotation, [*metadata, field])
     if len(set(get_args(annotation)) - {Ellipsis}) == 1 and Ellipsis not in get_args(annotation):
         return f"list of {len(get_args(annotation))} {_plural(_value(element, of_element))}"
     return f"{'count, or ' if value_type(field).is_count else ''}list of {_plural(_value(element, of_element))}"

@@ -49,7 +49,7 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What training minimizes and reports: an objective and metrics."""
+    """The objective that training minimizes, and the metrics beside it."""
 
     objective: Measure
     metrics: Mapping[str, Measure]

@@ -17,7 +17,7 @@ class Objective:
     """A function of outputs and targets whose mean over the samples is minimized."""
 
     summary: str
-    """One line for ``dnlbench list``."""
+    """A line for ``dnlbench list``."""
     unit: str = ""
     """Unit of the loss; empty if it is unknown or that of the targets."""
     range: Range = "any"
@@ -36,7 +36,7 @@ class Metric:
     """A function of outputs and targets whose mean over the samples is reported."""
 
     summary: str
-    """One line for ``dnlbench list``."""
+    """A line for ``dnlbench list``."""
     label: str
     targets: Collection[Targets] | None = None
     """The kinds of targets that it accepts. None: any."""
