@@ -34,6 +34,17 @@ def stripes(train, data):
     images[labels == 1, :, ::2] = 200
     return images, labels
 """,
+    "objective.py": """
+from torch.nn import functional
+
+
+def squared_hinge(outputs, targets):
+    return functional.relu(outputs - outputs.gather(1, targets[:, None]) + 1).square().sum(1).mean()
+""",
+    "metric.py": """
+def confidence(outputs, targets):
+    return outputs.softmax(1).amax(1).mean()
+""",
     "executor.py": """
 from pathlib import Path
 
@@ -119,6 +130,10 @@ ENTRY_POINTS = """
 lazy = house.network:build
 [dnlbench.datasets]
 stripes = house.dataset:stripes
+[dnlbench.objectives]
+hinge = house.objective:squared_hinge
+[dnlbench.metrics]
+confidence = house.metric:confidence
 [dnlbench.executors]
 logging = house.executor:LOGGING
 [dnlbench.formats]
@@ -126,10 +141,19 @@ lines = house.format:LINES
 [dnlbench.studies]
 coins = house.study:COINS
 """
-NAMES = {"network": "lazy", "dataset": "stripes", "executor": "logging", "format": "lines"}
+NAMES = {
+    "network": "lazy",
+    "dataset": "stripes",
+    "objective": "hinge",
+    "metric": "confidence",
+    "executor": "logging",
+    "format": "lines",
+}
 REFERENCES = {
     "network": "house.network:build",
     "dataset": "house.dataset:stripes",
+    "objective": "house.objective:squared_hinge",
+    "metric": "house.metric:confidence",
     "executor": "house.executor:LOGGING",
     "format": "house.format:LINES",
 }
@@ -145,6 +169,8 @@ limit = 64
 [train]
 epochs = 1
 batch_size = 32
+objective = "{objective}"
+metrics = ["{metric}"]
 """
 COINS = """
 name = "flips"
@@ -216,6 +242,8 @@ def test_parts_of_packages_are_listed_and_found_by_suffix(run: RunCli, tmp_path:
     for kind, name, value in [
         ("networks", "lazy", "house.network:build"),
         ("datasets", "stripes", "house.dataset:stripes"),
+        ("objectives", "hinge", "house.objective:squared_hinge"),
+        ("metrics", "confidence", "house.metric:confidence"),
         ("executors", "logging", "house.executor:LOGGING"),
         ("formats", "lines", "house.format:LINES"),
         ("studies", "coins", "house.study:COINS"),
