@@ -23,7 +23,7 @@ from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.registry import Registry
 from dnlbench.runners.training import TrainingRunner
-from dnlbench.runners.training.build import check_point
+from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.data import Dataset, load_dataset, stream
 from dnlbench.runners.training.data.split import as_tensors
 from dnlbench.studies.training.datasets import CUSTOM_KEYS, DATASETS
@@ -445,7 +445,7 @@ def test_built_in_networks_need_images_and_classes(make_plan: MakePlan, custom: 
     with pytest.raises(
         SpecError, match=r"densenet needs images \(C, H, W\) and classes; .*:values has values of shape \(3,\)"
     ):
-        check_point(plan.spec, plan.spec.points[0], info, torch.device("cpu"))
+        build_network(plan.spec, plan.spec.points[0], info)
 
 
 def test_the_code_of_a_custom_dataset_is_recorded(
@@ -543,7 +543,7 @@ def test_a_batch_that_was_read_ahead_is_never_mistaken_for_another() -> None:
     def same(indices: Tensor) -> bool:
         return all(torch.equal(a, b) for a, b in zip(split.batch(indices), expected.batch(indices), strict=True))
 
-    batches = list(torch.arange(40).split(8))
+    batches = list(torch.split(torch.arange(40), 8))
     for indices in split.ahead(batches):
         assert same(indices.flip(0))
         assert same(indices)
@@ -553,7 +553,7 @@ def test_a_batch_that_was_read_ahead_is_never_mistaken_for_another() -> None:
 
 def test_reading_does_not_draw_from_the_random_state_of_training(custom: Callable[[str], str]) -> None:
     split = load(custom("pairs"), stream=True, options={"noise": 1.0}).training
-    before, (first, second) = torch.get_rng_state(), torch.arange(40).split(20)
+    before, (first, second) = torch.get_rng_state(), torch.split(torch.arange(40), 20)
     read = [split.batch(indices)[0] for indices in split.ahead([first, second])]
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(read[1], split.batch(second)[0])

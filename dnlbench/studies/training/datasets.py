@@ -16,10 +16,10 @@ _TORCHVISION = f"{_READERS}.torchvision_files:read_torchvision"
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetDeclaration:
-    """What is known about a dataset before its files are read. None: only its files tell."""
+    """The properties of a dataset that are known before its files are read. None: known from the files only."""
 
     summary: str
-    """One line for lists."""
+    """The line in ``dnlbench list``."""
     reader: str
     """The ``module:function`` that reads it, from `DataSettings` and whether to read the training split."""
     input_shape: InputShape | None = None

@@ -44,8 +44,11 @@ def read_npy(settings: DataSettings, training: bool) -> Loaded:
     root, part = Path(settings.root).resolve(), _part(settings, training)
     names = _names(part) if part == "train" else _names(part)[:2]
     try:
-        mode = "r" if settings.stream else None
-        arrays = {n: np.load(root / f"{n}.npy", mmap_mode=mode) for n in names if (root / f"{n}.npy").is_file()}
+        arrays = {
+            n: np.load(root / f"{n}.npy", mmap_mode="r" if settings.stream else None)
+            for n in names
+            if (root / f"{n}.npy").is_file()
+        }
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"data.dataset = 'npy': a file in {root} cannot be read: {error}") from error
     inputs, targets = _pair(arrays, names, root, "npy")
@@ -78,11 +81,11 @@ def _names(part: str) -> tuple[str, ...]:
 
 
 def _pair(
-    arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...], place: Path, dataset: str
+    arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...], path: Path, dataset: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     for x, y in zip(names[::2], names[1::2], strict=True):
         if x in arrays and y in arrays:
             return arrays[x], arrays[y]
     remedy = f". {FRACTION}" if names[0] == "x_test" else ""
     expected = " or ".join(f"{x} and {y}" for x, y in zip(names[::2], names[1::2], strict=True))
-    raise DataError(f"data.dataset = {dataset!r}: {place} does not contain {expected}{remedy}")
+    raise DataError(f"data.dataset = {dataset!r}: {path} does not contain {expected}{remedy}")

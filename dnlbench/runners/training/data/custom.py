@@ -25,20 +25,20 @@ def read_custom(settings: DataSettings, training: bool) -> Loaded:
     factory = load_function(DATASETS, name, "data.dataset")
     try:
         with restored_settings():
-            made: Any = factory(train=train, data=settings.model_dump())
+            result: Any = factory(train=train, data=settings.model_dump())
     except FAILURES as error:
         raise DataError(f"data.dataset: {name} fails with train={train}: {describe(error)}") from error
-    if isinstance(made, tuple | list) and len(made) == 2:
-        return from_arrays(*made, settings, training=training)
-    if not (hasattr(made, "__getitem__") and hasattr(made, "__len__")) or isinstance(made, tuple | list | dict):
+    if isinstance(result, tuple | list) and len(result) == 2:
+        return from_arrays(result[0], result[1], settings, training=training)
+    if not (hasattr(result, "__getitem__") and hasattr(result, "__len__")) or isinstance(result, tuple | list | dict):
         raise DataError(
-            f"data.dataset: {name} returns {a(type(made).__name__)} with train={train}; it must return a torch Dataset with "
+            f"data.dataset: {name} returns {a(type(result).__name__)} with train={train}; it must return a torch Dataset with "
             "__len__ and __getitem__, or a pair of tensors or arrays"
         )
-    if len(made) == 0:
-        raise DataError(f"data.dataset: {name} returns an empty {type(made).__name__} with train={train}")
-    classes = getattr(made, "classes", None)
+    if len(result) == 0:
+        raise DataError(f"data.dataset: {name} returns an empty {type(result).__name__} with train={train}")
+    classes = getattr(result, "classes", None)
     return Loaded(
-        split=split_of(made, choose(len(made), settings, training=training), settings),
+        split=split_of(result, choose(len(result), settings, training=training), settings),
         classes=len(classes) if isinstance(classes, tuple | list) else None,
     )

@@ -130,9 +130,9 @@ def _check_changes(split: Split, settings: DataSettings) -> None:
 def _check_evaluation(split: Split, info: DataInfo) -> None:
     """Check that a network for the training split can be evaluated on the evaluation split."""
     training = (info.inputs, info.input_shape, info.targets)
-    found = (split.kind_of_inputs, split.input_shape, split.kind_of_targets)
-    if found != training:
-        described = ["{} of shape {} with {}".format(*each) for each in (training, found)]
+    actual = (split.kind_of_inputs, split.input_shape, split.kind_of_targets)
+    if actual != training:
+        described = ["{} of shape {} with {}".format(*each) for each in (training, actual)]
         raise DataError(
             f"data.dataset = {info.name!r}: the training split has {described[0]}, the evaluation split {described[1]}"
         )
