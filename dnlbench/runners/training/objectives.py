@@ -132,7 +132,10 @@ def check_targets(train: TrainSettings, data: Dataset) -> None:
     """
     kind = data.info.targets
     names = measured_metrics({"objective": train.objective, "metrics": train.metrics})
-    declared = [("train.objective", OBJECTIVES, train.objective), *(("train.metrics", METRICS, name) for name in names)]
+    declared: list[tuple[str, Registry[Any], str]] = [
+        ("train.objective", OBJECTIVES, train.objective),
+        *(("train.metrics", METRICS, name) for name in names),
+    ]
     for key, registry, name in declared:
         accepted = None if registry.is_custom(name) else registry.built_in[name].targets
         if accepted is not None and kind not in accepted:

@@ -284,7 +284,7 @@ class TrainingSpec(StudySpec):
     @property
     def custom_parts(self) -> tuple[str, ...]:
         train = self.train
-        parts = [
+        parts: list[tuple[Registry[Any], str]] = [
             *((NETWORKS, name) for name in self.networks),
             (DATASETS, self.data.dataset),
             (OBJECTIVES, train.objective),
