@@ -54,8 +54,8 @@ class Registry(Generic[T]):
     @cached_property
     def installed(self) -> Mapping[str, metadata.EntryPoint]:
         """Entry points of installed packages by name. They never replace built-in parts."""
-        found = metadata.entry_points(group=self.group)
-        return {entry.name: entry for entry in sorted(found) if entry.name not in self.built_in}
+        entries = metadata.entry_points(group=self.group)
+        return {entry.name: entry for entry in sorted(entries) if entry.name not in self.built_in}
 
     @property
     def names(self) -> tuple[str, ...]:

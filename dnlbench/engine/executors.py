@@ -65,7 +65,7 @@ class ExecutorType:
         machine = read_machine()
         return default_root(resolve(request, machine, folder), machine)
 
-    def place(self, request: RunRequest, machine: Machine) -> Placement:
+    def choose_placement(self, request: RunRequest, machine: Machine) -> Placement:
         """Return the slots and the pack size for a request.
 
         Raises:
@@ -90,7 +90,7 @@ class _Cluster(ExecutorType):
         )
         return RunDir.default_root(request.plan, execution, jobs=request.jobs or 0)
 
-    def place(self, request: RunRequest, machine: Machine) -> Placement:
+    def choose_placement(self, request: RunRequest, machine: Machine) -> Placement:
         if recorded := read_recorded(request):
             threads, pack = request.threads or recorded.threads, request.pack or recorded.pack_size
             request = replace(request, threads=threads, pack=pack)

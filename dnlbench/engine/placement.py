@@ -61,7 +61,7 @@ def choose_placement(request: RunRequest, machine: Machine | None = None) -> Pla
     Raises:
         ConfigurationError: if the requested devices or numbers are not available.
     """
-    return request.executor_type.place(request, machine or read_machine())
+    return request.executor_type.choose_placement(request, machine or read_machine())
 
 
 def resolve(request: RunRequest, machine: Machine, folder: Path = Path()) -> RunRequest:

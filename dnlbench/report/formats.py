@@ -59,11 +59,11 @@ class Format:
     suffix: str = ""
     """Suffix of its files, ``.html``. A command without ``--format`` chooses the format by the suffix of its file."""
     profile: Callable[[Profile], Report] | None = None
-    """For ``dnlbench profiles show``."""
+    """Renders a profile for ``dnlbench profiles show``."""
     comparison: Callable[[Compared], Report] | None = None
-    """For ``dnlbench compare``."""
+    """Renders comparisons for ``dnlbench compare``."""
     diagnosis: Callable[[Diagnosis], Report] | None = None
-    """For ``dnlbench diagnose``."""
+    """Renders a diagnosis for ``dnlbench diagnose``."""
     export: Callable[[Table, Sequence[Labeled]], bytes] | None = None
     """Returns a file with the rows of profiles, for ``dnlbench profiles export``."""
     export_folder: Callable[[Sequence[Labeled], Path], int] | None = None
