@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,12 +23,20 @@ T = TypeVar("T", int, float, Tensor)
 
 MAP_IMAGES = 16
 """Number of images at which layers are differentiated."""
+SummedLoss = Callable[[Tensor, Tensor], Tensor]
+"""Maps outputs and targets to the sum of the losses, so that the states of an image have the gradient of its own loss."""
 
 
-def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> list[BlockMetrics]:
+def _cross_entropy(outputs: Tensor, classes: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, classes, reduction="sum")
+
+
+def diagnose(
+    network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]], summed_loss: SummedLoss = _cross_entropy
+) -> list[BlockMetrics]:
     """Measure each block in evaluation mode. The network stays unchanged, including its running statistics.
 
-    Batches are images (B, C, H, W) and classes (B,). Results do not depend on the batch size, except the map distances, which
+    Batches are images (B, C, H, W) and targets (B, …). Results do not depend on the batch size, except the map distances, which
     are measured at the first `MAP_IMAGES` images of the first batch.
 
     Raises:
@@ -38,8 +46,8 @@ def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> l
     distances: list[tuple[float | None, ...]] = []
     with _evaluating(network), ExitStack() as stack:
         hooks = [stack.enter_context(_watching(block)) for block in network.blocks]
-        for images, labels in batches:
-            loss = _summed_loss(network, images, labels)
+        for images, targets in batches:
+            loss = summed_loss(network(images), targets)
             if not distances:
                 distances = [map_distances(w.block, w.some_states(MAP_IMAGES), w.first) for w in hooks]
             _add(sums, hooks, loss)
@@ -48,7 +56,9 @@ def diagnose(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> l
     return [summed.metrics(distance) for summed, distance in zip(sums, distances, strict=True)]
 
 
-def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> TrainingMetrics:
+def diagnose_in_training_mode(
+    network: DNLNetwork, batches: Iterable[tuple[Tensor, Tensor]], summed_loss: SummedLoss = _cross_entropy
+) -> TrainingMetrics:
     """Measure states and gradients in training mode. The network stays unchanged, including its running statistics.
 
     Each batch needs at least two images. Results depend on the batches.
@@ -59,18 +69,13 @@ def diagnose_in_training_mode(network: DNLNetwork, batches: Iterable[tuple[Tenso
     sums, total, count = [_Sums(block) for block in network.blocks], 0.0, 0
     with _training(network), ExitStack() as stack:
         hooks = [stack.enter_context(_watching(block)) for block in network.blocks]
-        for images, labels in batches:
-            loss = _summed_loss(network, images, labels)
+        for images, targets in batches:
+            loss = summed_loss(network(images), targets)
             total, count = total + float(loss.detach()), count + len(images)
             _add(sums, hooks, loss)
     if not count:
         raise ValueError("a diagnosis needs at least one image")
     return TrainingMetrics(loss=total / count, blocks=tuple(summed.in_training_mode() for summed in sums))
-
-
-def _summed_loss(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the sum of the losses, so that the states of an image have the gradient of its own loss."""
-    return functional.cross_entropy(network(images), labels, reduction="sum")
 
 
 def _add(sums: Sequence[_Sums], hooks: Sequence[_Seen], loss: Tensor) -> None:

@@ -28,6 +28,7 @@ from dnlbench.machine import Slot
 from dnlbench.runners.device import make_repeatable, open_device, set_float32_precision
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.data import Dataset, epoch_order, load_dataset
+from dnlbench.runners.training.objectives import Outcome
 from dnlbench.runners.training.weights import WeightsError, from_checkpoint, from_file
 from dnlbench.studies import Point
 from dnlbench.studies.training import TrainingSpec
@@ -57,12 +58,15 @@ def diagnose_all(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     batches = _batches(data, request["samples"], BATCH, device)
     training = _batches(data, request["samples"], spec.train.batch_size, device)
     training = [batch for batch in training if len(batch[1]) == len(training[0][1])]
+    loss = Outcome.of(spec.train).total_loss
     for run in request["runs"]:
         try:
             network = _network(spec, run, data).to(device)
-            blocks = [dataclasses.asdict(block) for block in diagnose(network, batches)]
+            blocks = [dataclasses.asdict(block) for block in diagnose(network, batches, loss)]
             in_training = (
-                dataclasses.asdict(diagnose_in_training_mode(network, training)) if len(training[0][1]) > 1 else None
+                dataclasses.asdict(diagnose_in_training_mode(network, training, loss))
+                if len(training[0][1]) > 1
+                else None
             )
             yield {"run": run["run_id"], "blocks": blocks, "training": in_training}
         except WeightsError as error:

@@ -40,11 +40,11 @@ class Measure:
     def __call__(self, outputs: Any, targets: Tensor) -> Tensor:
         return self.function(outputs, targets)
 
-    def total(self, outputs: Any, targets: Tensor) -> float:
+    def total(self, outputs: Any, targets: Tensor) -> Tensor:
         """Return the sum over the samples, where a sample counts with the mean over its positions or values."""
         if self.is_custom:
-            return float(self.function(outputs, targets)) * len(targets)
-        return float(self.function(outputs, targets, reduction="sum")) * (len(targets) / targets.numel())
+            return self.function(outputs, targets) * len(targets)
+        return self.function(outputs, targets, reduction="sum") * (len(targets) / targets.numel())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +75,14 @@ class Outcome:
         """Return the mean of the objective over a batch, with a gradient."""
         return self.objective(*self._compared(outputs, targets))
 
+    def total_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """Return the sum of the objective over the samples of a batch, with a gradient."""
+        return self.objective.total(*self._compared(outputs, targets))
+
     def totals(self, outputs: Any, targets: Tensor) -> dict[str, float]:
         """Return the sums of the loss and of each metric over the samples of a batch, by key."""
         compared = self._compared(outputs, targets)
-        return {key: measure.total(*compared) for key, measure in {LOSS: self.objective, **self.metrics}.items()}
+        return {key: float(measure.total(*compared)) for key, measure in {LOSS: self.objective, **self.metrics}.items()}
 
     def check(self, outputs: Any, targets: Tensor) -> None:
         """Apply the custom functions to a batch.

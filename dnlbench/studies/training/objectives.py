@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ class Objective:
     unit: str = ""
     """Unit of the loss; empty if it is unknown or that of the targets."""
     range: Range = "any"
-    targets: Collection[Targets] | None = None
+    targets: tuple[Targets, ...] | None = None
     """The kinds of targets that it accepts. None: any."""
     metrics: tuple[str, ...] = ()
     """Metrics that are measured by default."""
@@ -38,7 +38,7 @@ class Metric:
     summary: str
     """A line for ``dnlbench list``."""
     label: str
-    targets: Collection[Targets] | None = None
+    targets: tuple[Targets, ...] | None = None
     """The kinds of targets that it accepts. None: any."""
     declared: dict[str, Any] = field(default_factory=dict)
     """Fields of `dnlbench.studies.base.Described`: unit, better, range."""
@@ -47,7 +47,7 @@ class Metric:
 CUSTOM = Objective(summary="yours")
 """A custom objective. Its unit and range are unknown, because only workers import it."""
 
-OBJECTIVES = Registry(
+OBJECTIVES: Registry[Objective] = Registry(
     kind="objective",
     built_in={
         "cross-entropy": Objective(
@@ -76,7 +76,7 @@ OBJECTIVES = Registry(
 
 _PERCENT = {"better": "higher", "shown_as": "percent", "range": "fraction"}
 
-METRICS = Registry(
+METRICS: Registry[Metric] = Registry(
     kind="metric",
     built_in={
         "accuracy": Metric(
