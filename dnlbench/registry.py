@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from dnlbench.errors import ConfigurationError, did_you_mean
 from dnlbench.imports import FAILURES, a, describe, import_object
@@ -162,4 +162,4 @@ class DeclaredParts(Registry[T], Mapping[str, T]):
         if not isinstance(part, self.declaration):
             expected = a(self.declaration.__name__)
             raise ConfigurationError(f"{title} is {a(type(part).__name__)}; it must be {expected}")
-        return cast(T, part)
+        return part

@@ -15,7 +15,10 @@ from pydantic import BaseModel
 
 from dnlbench.cli import complete
 from dnlbench.cli.app import app
+from dnlbench.cli.list import registries
 from dnlbench.docs import topics
+from dnlbench.engine.executors import EXECUTORS
+from dnlbench.report.formats import FORMATS, Content
 from dnlbench.spec import list_presets
 from dnlbench.studies import STUDIES
 
@@ -49,6 +52,19 @@ def test_the_file_of_keys_lists_those_of_the_models() -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         Path(str(complete.KEYS)).write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
     assert json.loads(complete.KEYS.read_text(encoding="utf-8")) == expected
+
+
+def test_names_of_built_in_parts_are_those_of_their_declarations() -> None:
+    assert sorted(complete.EXECUTORS) == sorted(EXECUTORS.built_in)
+    assert sorted(complete.PARTS) == sorted(registries())
+    names: dict[Content, tuple[str, ...]] = {
+        "profile": complete.PROFILE_FORMATS,
+        "comparison": complete.COMPARISON_FORMATS,
+        "diagnosis": complete.DIAGNOSIS_FORMATS,
+        "export": complete.EXPORT_FORMATS,
+    }
+    for content, known in names.items():
+        assert sorted(known) == sorted(name for name, each in FORMATS.built_in.items() if each.renders(content))
 
 
 def test_specs_are_presets_and_toml_files() -> None:
