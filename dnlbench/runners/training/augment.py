@@ -56,7 +56,7 @@ class Augmentation:
         """Draw the numbers of an epoch, into the same memory: a CUDA graph reads them there."""
         steps, _, batch_size, _ = self._draws.shape
         numbers = torch.stack([self._draw(seed, epoch, steps * batch_size) for seed in self._seeds])
-        self._draws.copy_(numbers.unflatten(1, (steps, batch_size)).transpose(0, 1))
+        self._draws.copy_(numbers.view(-1, steps, batch_size, 3).transpose(0, 1))
 
     def _draw(self, seed: int, epoch: int, samples: int) -> Tensor:
         """Return the draws of `crop_and_flip`, shape (samples, 3). The edges do not depend on whether images are flipped."""
