@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {"blocks": 2, "growth_rate": 4, "stem": 11, "compressi
 def build(name: str = "densenet", **options: Any) -> DNLNetwork:
     torch.manual_seed(1)
     network = DNLNetwork(name, depth=DEPTH, input_shape=SHAPE, classes=7, **{**OPTIONS, **options})
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def images(count: int = 8) -> Tensor:
@@ -52,7 +52,7 @@ def zeros(output: Tensor) -> float:
 @pytest.mark.parametrize("implementation", ["standard", "memory-efficient"])
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_every_convolution_but_the_first_drops_outputs(implementation: str, bottleneck: bool) -> None:
-    options = {"implementation": implementation, "bottleneck": bottleneck}
+    options: dict[str, Any] = {"implementation": implementation, "bottleneck": bottleneck}
     dropped, full = (outputs(build(dropout=p, **options)) for p in (0.25, 0.0))
     assert len(dropped) == 2 * DEPTH * (2 if bottleneck else 1) + 1  # and the transition
     for output in dropped:

@@ -47,7 +47,7 @@ class Concatenated(nn.Sequential):
     """A layer whose output is appended to its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, super().forward(x)], dim=1)
+        return torch.cat([x, super().forward(x)], dim=1)  # type: ignore[no-untyped-call]
 
 
 def paper(total_depth: int, k: int, *, bc: bool) -> nn.Module:
