@@ -92,10 +92,13 @@ class DnlbenchApp(App[None]):
         for active in screen.active_bindings.values():
             binding = active.binding
             if binding.id and binding.description and active.node is not self:
-                title = (
-                    f"{binding.description[0].upper()}{binding.description[1:]} ({binding.key_display or binding.key})"
+                key = binding.key_display or binding.key
+                title = f"{binding.description[0].upper()}{binding.description[1:]}"
+                yield SystemCommand(
+                    f"{title} ({key})",
+                    f"The key {key} does the same",
+                    self._binding_command(active.node, binding.action),
                 )
-                yield SystemCommand(title, binding.id, self._binding_command(active.node, binding.action))
 
     def _binding_command(self, node: object, action: str) -> Callable[[], None]:
         def run_binding() -> None:

@@ -268,9 +268,9 @@ def test_a_wide_terminal(sweep: RunDir, drive: Drive, screen_text: ScreenText, t
     async def the_palette_has_the_keys_of_the_screen(pilot: Pilot[Any]) -> None:
         await pilot.press("4")
         screen = screen_of(pilot)
-        commands = {command.help: command for command in pilot.app.get_system_commands(screen)}
-        assert {"sweep.metric", "sweep.cancel_runs", "runs.sort"} <= commands.keys()
-        commands["sweep.hold"].callback()
+        commands = {command.title: command for command in pilot.app.get_system_commands(screen)}
+        assert {"Metric (m)", "Cancel (k)", "Sort (o)"} <= commands.keys()
+        commands["Freeze (u)"].callback()
         await until(pilot, lambda: screen._frozen)
 
     drive(
