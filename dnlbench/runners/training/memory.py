@@ -28,7 +28,8 @@ def step_memory_bytes(device: torch.device, persistent: Iterable[Tensor], step: 
         return int(torch.cuda.max_memory_allocated(device)) - unrelated_bytes
     with LiveTensors(persistent) as live:
         step()
-    return persistent_bytes + live.peak_bytes
+    peak_bytes: int = live.peak_bytes
+    return persistent_bytes + peak_bytes
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
