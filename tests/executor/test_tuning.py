@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dnlbench.cache import CacheFile
+from dnlbench.engine import executors
 from dnlbench.engine import placement as placement_module
 from dnlbench.engine import tuning as measuring
 from dnlbench.engine.placement import choose_placement, execution_of, find_run_dir
@@ -52,7 +53,7 @@ def machine_with(*devices: Device, cores: int = CORES) -> Machine:
 
 
 def be_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (placement_module, measuring):
+    for module in (placement_module, executors, measuring):
         monkeypatch.setattr(module, "read_machine", lambda: machine)
 
 

@@ -113,8 +113,8 @@ def test_the_line_is_that_of_the_statement() -> None:
             r"sweep.toml:1: name = '../x': use only the letters a–z and A–Z, digits, ",
         ),
         (
-            ("lr = 0.1", 'optimizer = "adamv"'),
-            r"train.optimizer = 'adamv': allowed: sgd, adam, adamw; did you mean 'adamw'\?",
+            ("lr = 0.1", 'optimizer = "adamwd"'),
+            r"train.optimizer = 'adamwd': allowed: sgd, adam, adamw; did you mean 'adamw'\?",
         ),
         (
             ("lr = 0.1", 'schedule = "step"'),
