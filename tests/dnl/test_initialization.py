@@ -84,7 +84,7 @@ def test_kaiming_is_that_of_torchvisions_densenet() -> None:
 @pytest.mark.parametrize("initialization", ["torch", "kaiming"])
 @pytest.mark.parametrize("depth", [2, 8, 32])
 def test_scores_of_every_state_have_unit_variance(depth: int, initialization: str) -> None:
-    network = build("dense-attention", depth=depth, growth_rate=4, initialization=initialization)
+    network = build("dense-attention", depth=depth, initialization=initialization)
     before = scores_seen(network, images())
     unit_scores(network, images())
     after = scores_seen(network, images())
