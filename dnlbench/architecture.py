@@ -37,6 +37,37 @@ Sources = Callable[[int], tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A kernel of the non-local transformation ``N``, as plain data; `dnlbench.dnl.kernels` computes it.
+
+    The numbers describe ``N`` of one state with ``c`` channels. Query, key, value and average are stored for the backward pass
+    unless the kernel says otherwise. One number for each pixel is stored in addition.
+    """
+
+    matrices: tuple[str, ...] = ()
+    """Names of the learned matrices (c, c) beside ``V``. `dnlbench.dnl.parameters.Arrays` has ``Q`` and ``R``."""
+    is_identity: bool = False
+    """``N(x) = x``: nothing is computed or stored."""
+    compared: Callable[[int], int] = lambda c: c
+    """Channels of query and key."""
+    stored: Callable[[int], int] = lambda c: 4 * c
+    """Channels that the standard implementation stores."""
+    stored_memory_efficient: Callable[[int], int] = lambda c: 4 * c
+    """Channels that the memory-efficient implementation stores."""
+
+
+KERNELS: Mapping[KernelName, Kernel] = {
+    "local": Kernel(is_identity=True),
+    "attention": Kernel(matrices=("Q", "R")),
+    # Query, key and value are the state. The norm stores it; the memory-efficient implementation has its own copy.
+    "gaussian": Kernel(stored=lambda c: c, stored_memory_efficient=lambda c: 2 * c),
+    # The square of the norm is one more channel. The memory-efficient implementation also stores the centered state.
+    "rbf": Kernel(compared=lambda c: c + 1, stored_memory_efficient=lambda c: 4 * (c + 1) + c),
+}
+"""Kernels by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
     """The architecture of a built-in network."""
 
@@ -47,6 +78,10 @@ class Architecture:
     """``dense`` reads many states, ``residual`` adds to the last one, ``sequential`` replaces it."""
     summary: str
     """The line of the network in ``dnlbench list``."""
+
+    @property
+    def kernel_data(self) -> Kernel:
+        return KERNELS[self.kernel]
 
     @property
     def dense(self) -> bool:

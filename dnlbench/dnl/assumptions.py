@@ -68,17 +68,16 @@ at hand; these forms were rebuilt from its words, and the constants derived here
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.special import lambertw
 from torch import Tensor
 from torch.nn import functional
 
 from dnlbench.dnl.curves import Curves
 from dnlbench.dnl.extension import grid, sample_one_index
+from dnlbench.dnl.kernels import IMPLEMENTATIONS
 from dnlbench.dnl.parameters import Arrays, columns
 from dnlbench.dnl.vector import VectorForm
 
@@ -197,20 +196,8 @@ def _stretch(form: VectorForm, r: Tensor, theta: Sequence[Tensor], n: int) -> Te
     """Compute ``lambda(r)`` of each layer for ``n`` positions; shape (L, B) to (L, B)."""
     if n == 1:  # the mean of one
         return torch.ones_like(r)
-    match form.kernel:
-        case "local":
-            return torch.ones_like(r)
-        case "attention":
-            _, Q, R = theta
-            norms: Tensor = torch.linalg.matrix_norm(Q.mT @ R, ord=2)
-            a = r.square() * norms[:, None] / math.sqrt(Q.shape[-1])
-        case "gaussian":
-            a = r.square()
-        case "rbf":
-            a = (r / form.bandwidth).square()
-            everywhere = 1 + 4 * float(lambertw((n - 1) / math.e).real)
-            return (a + (1 - 2 * a + 4 * a.square()).clamp(min=1).sqrt()).clamp(max=everywhere)
-    return a + (1 + a.square()).sqrt()
+    _, *matrices = theta
+    return IMPLEMENTATIONS[form.kernel].stretch(r, matrices, form.bandwidth, n)
 
 
 def _state_bounds(

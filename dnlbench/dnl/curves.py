@@ -39,7 +39,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dnlbench.architecture import KernelName, Roughness
+from dnlbench.architecture import KERNELS, KernelName, Roughness
 
 Curve = Callable[[Tensor], Tensor]
 """Maps times (m,), in float64, to values (m, ...), in the type and on the device of the curve."""
@@ -183,7 +183,7 @@ def random_curves(
         return (scale / size * falling.view(*falling.shape, *[1] * len(shape)) * values).to(device=device, dtype=dtype)
 
     d, c = positions * channels, channels
-    shapes = {"A": (d, d), "b": (d,), "V": (c, c)} | ({"Q": (c, c), "R": (c, c)} if kernel == "attention" else {})
+    shapes = {"A": (d, d), "b": (d,), "V": (c, c)} | dict.fromkeys(KERNELS[kernel].matrices, (c, c))
     curves = {name: CosineCurve(coefficients=normal(decay, *shape)) for name, shape in shapes.items()}
     K = CosineSurface(coefficients=normal(torch.outer(decay, decay), d, d))
     if roughness == "smooth":

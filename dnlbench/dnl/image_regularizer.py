@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from dnlbench.dnl.kernels import Attention
+from dnlbench.dnl.kernels import NonLocal
 from dnlbench.dnl.regularizer import sequence_energy, square_energy
 
 if TYPE_CHECKING:
@@ -111,9 +111,10 @@ def _filters(layer: nn.Module) -> list[Tensor]:
 
 
 def _kernel_matrices(block: Block) -> Iterator[tuple[str, Tensor]]:
-    """Yield the sequences of attention's ``Q`` and ``R``, shapes (L − 1, g, g) and (1, c, c); none for other kernels."""
-    kernels = [kernel for kernel in block.transforms.values() if isinstance(kernel, Attention)]  # by their states
+    """Yield the sequences of the kernel's matrices, such as ``Q`` and ``R``, shapes (L − 1, g, g) and (1, c, c)."""
+    kernels = [
+        kernel.matrices for kernel in block.transforms.values() if isinstance(kernel, NonLocal)
+    ]  # by their states
     for sequence, of in ((kernels[:1], " of x^0"), (kernels[1:], "")):
-        if sequence:
-            yield f"Q{of}", torch.stack([kernel.q.weight for kernel in sequence])
-            yield f"R{of}", torch.stack([kernel.r.weight for kernel in sequence])
+        for name in sequence[0] if sequence else ():
+            yield f"{name}{of}", torch.stack([matrices[name] for matrices in sequence])

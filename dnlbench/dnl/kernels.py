@@ -26,13 +26,13 @@ were rebuilt from its words.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnlbench.architecture import KernelName
+from dnlbench.architecture import KERNELS, KernelName
 from dnlbench.dnl.seeds import for_all_seeds
 
 _ALIGNMENT = 8
@@ -90,7 +90,34 @@ def rbf(x: Tensor, bandwidth: float) -> Tensor:
 
 
 class NonLocal(nn.Module):
-    """The transformation ``N`` on images, with pixels as positions: shape (B, c, H, W) to the same."""
+    """The transformation ``N`` on images, with pixels as positions: shape (B, c, H, W) to the same.
+
+    A kernel is a subclass with `average` and `stretch`. Learned matrices are named by `dnlbench.architecture.KERNELS`. They are
+    initialized like those of a linear layer; `dnlbench.dnl.initialization.unit_scores` scales those of attention.
+    """
+
+    kernel: KernelName
+
+    def __init__(self, channels: int, bandwidth: float) -> None:
+        super().__init__()
+        self.bandwidth = bandwidth
+        for name in KERNELS[self.kernel].matrices:
+            self.add_module(name.lower(), nn.Linear(channels, channels, bias=False))
+
+    @staticmethod
+    def average(x: Tensor, matrices: Sequence[Tensor], bandwidth: float) -> Tensor:
+        """Compute ``N`` of states (..., n, c) to the same."""
+        raise NotImplementedError
+
+    @staticmethod
+    def stretch(r: Tensor, matrices: Sequence[Tensor], bandwidth: float, n: int) -> Tensor:
+        """Compute the Lipschitz bound ``lambda(r)`` of `dnlbench.dnl.assumptions` for ``n > 1`` positions; (L, B) to (L, B)."""
+        raise NotImplementedError
+
+    @property
+    def matrices(self) -> dict[str, Tensor]:
+        """The learned matrices by name."""
+        return {name: self.get_submodule(name.lower()).weight for name in KERNELS[self.kernel].matrices}  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         # One head. The tiled kernels require contiguous channels, as in the channels-last format.
@@ -99,48 +126,81 @@ class NonLocal(nn.Module):
 
     def transform(self, positions: Tensor) -> Tensor:
         """Compute ``N`` on shape (..., n, c)."""
-        raise NotImplementedError
+        return self.average(positions, list(self.matrices.values()), self.bandwidth)
+
+
+class Local(NonLocal):
+    """The identity."""
+
+    kernel = "local"
+
+    @staticmethod
+    def average(x: Tensor, matrices: Sequence[Tensor], bandwidth: float) -> Tensor:
+        return x
+
+    @staticmethod
+    def stretch(r: Tensor, matrices: Sequence[Tensor], bandwidth: float, n: int) -> Tensor:
+        return torch.ones_like(r)
 
 
 class Attention(NonLocal):
-    """The attention kernel with learned matrices ``Q`` and ``R``.
+    """Attention with learned matrices ``Q`` and ``R``."""
 
-    They are initialized like those of a linear layer; `dnlbench.dnl.initialization.unit_scores` scales them.
-    """
+    kernel = "attention"
+    q: nn.Linear
+    r: nn.Linear
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.q = nn.Linear(channels, channels, bias=False)
-        self.r = nn.Linear(channels, channels, bias=False)
+    @staticmethod
+    def average(x: Tensor, matrices: Sequence[Tensor], bandwidth: float) -> Tensor:
+        return attention(x, *matrices)
 
-    def transform(self, positions: Tensor) -> Tensor:
-        return attention(positions, self.q.weight, self.r.weight)
+    @staticmethod
+    def stretch(r: Tensor, matrices: Sequence[Tensor], bandwidth: float, n: int) -> Tensor:
+        Q, R = matrices
+        norms: Tensor = torch.linalg.matrix_norm(Q.mT @ R, ord=2)
+        return _stretch_of_products(r.square() * norms[:, None] / math.sqrt(Q.shape[-1]))
 
 
 class Gaussian(NonLocal):
     """The Gaussian kernel, without parameters."""
 
-    def transform(self, positions: Tensor) -> Tensor:
-        return gaussian(positions)
+    kernel = "gaussian"
+
+    @staticmethod
+    def average(x: Tensor, matrices: Sequence[Tensor], bandwidth: float) -> Tensor:
+        return gaussian(x)
+
+    @staticmethod
+    def stretch(r: Tensor, matrices: Sequence[Tensor], bandwidth: float, n: int) -> Tensor:
+        return _stretch_of_products(r.square())
 
 
 class Rbf(NonLocal):
     """The distance kernel of non-local means with bandwidth ``h``."""
 
-    def __init__(self, bandwidth: float) -> None:
-        super().__init__()
-        self.bandwidth = bandwidth
+    kernel = "rbf"
 
-    def transform(self, positions: Tensor) -> Tensor:
-        return rbf(positions, self.bandwidth)
+    @staticmethod
+    def average(x: Tensor, matrices: Sequence[Tensor], bandwidth: float) -> Tensor:
+        return rbf(x, bandwidth)
+
+    @staticmethod
+    def stretch(r: Tensor, matrices: Sequence[Tensor], bandwidth: float, n: int) -> Tensor:
+        from scipy.special import lambertw  # training never needs it
+
+        a = (r / bandwidth).square()
+        everywhere = 1 + 4 * float(lambertw((n - 1) / math.e).real)
+        return (a + (1 - 2 * a + 4 * a.square()).clamp(min=1).sqrt()).clamp(max=everywhere)
+
+
+def _stretch_of_products(a: Tensor) -> Tensor:
+    return a + (1 + a.square()).sqrt()
+
+
+IMPLEMENTATIONS: Mapping[KernelName, type[NonLocal]] = {each.kernel: each for each in (Local, Attention, Gaussian, Rbf)}
+"""Kernels by name."""
 
 
 def image_kernel(name: KernelName, channels: int, bandwidth: float) -> nn.Module:
     """Build the transformation ``N`` of one state with ``channels`` channels."""
-    if name == "attention":
-        return Attention(channels)
-    if name == "gaussian":
-        return Gaussian()
-    if name == "rbf":
-        return Rbf(bandwidth)
-    return nn.Identity()
+    return nn.Identity() if KERNELS[name].is_identity else IMPLEMENTATIONS[name](channels, bandwidth)

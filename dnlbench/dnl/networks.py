@@ -99,7 +99,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.dense = architecture.dense
-        self.non_local = architecture.kernel != "local"
+        self.non_local = not architecture.kernel_data.is_identity
         self.residual = architecture.family == "residual"
         self.step = step
         self.sources = [sources(layer) for layer in range(depth)]

@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from dnlbench.architecture import ActivationName, KernelName, Sources, full
-from dnlbench.dnl import kernels
+from dnlbench.architecture import KERNELS, ActivationName, KernelName, Sources, full
 from dnlbench.dnl.curves import Curves, Surface
 from dnlbench.dnl.extension import grid, sample_one_index
 from dnlbench.dnl.history import History, without
+from dnlbench.dnl.kernels import IMPLEMENTATIONS
 from dnlbench.dnl.parameters import Arrays
 
 Push = Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]]
@@ -62,12 +62,12 @@ class VectorForm:
                 return z
 
     def theta(self, one_index: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return ``V``, and for attention ``Q`` and ``R``, each of shape (L, c, c).
+        """Return ``V`` and the matrices of the kernel, each of shape (L, c, c).
 
         Raises:
             ValueError: if one of them is missing.
         """
-        names = ("V", "Q", "R") if self.kernel == "attention" else ("V",)
+        names = ("V", *KERNELS[self.kernel].matrices)
         missing = [name for name in names if name not in one_index]
         if missing:
             raise ValueError(f"the {self.kernel} kernel needs the parameters {' and '.join(missing)}")
@@ -82,18 +82,9 @@ class VectorForm:
             closed[l, list(self.sources(l))] = False
         return closed.to(device)
 
-    def transform(self, x: Tensor, V: Tensor, *QR: Tensor) -> Tensor:
-        """Compute ``N_theta(x)_i = (1 / C_i) sum_j kappa(x_i, x_j) V x_j``, (..., n, c) to the same; ``QR`` for attention."""
-        match self.kernel:
-            case "local":
-                average = x
-            case "attention":
-                average = kernels.attention(x, *QR)
-            case "gaussian":
-                average = kernels.gaussian(x)
-            case "rbf":
-                average = kernels.rbf(x, self.bandwidth)
-        return average @ V.mT
+    def transform(self, x: Tensor, V: Tensor, *matrices: Tensor) -> Tensor:
+        """Compute ``N_theta(x)_i = (1 / C_i) sum_j kappa(x_i, x_j) V x_j``, (..., n, c) to the same."""
+        return IMPLEMENTATIONS[self.kernel].average(x, matrices, self.bandwidth) @ V.mT
 
 
 def states(form: VectorForm, parameters: Arrays | Curves, x0: Tensor, *, depth: int | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dnlbench.architecture import ActivationName, KernelName
+from dnlbench.architecture import KERNELS, ActivationName, KernelName
 from dnlbench.studies.axes import Axes, Axis, Depths, Seeds
 from dnlbench.studies.base import Section, StudySpec
 
@@ -64,8 +64,8 @@ class VectorSpec(StudySpec):
 def parameter_count(settings: VectorSettings, kernel: KernelName, depth: int) -> int:
     """Count the parameters: ``L (d² + d) + L (L + 1) / 2 d²`` for A, b and K, and ``L c²`` for each matrix inside N.
 
-    Attention has 3 such matrices, other kernels have 1.
+    These are V and the matrices of the kernel.
     """
     d, c = settings.positions * settings.channels, settings.channels
-    inner = 3 if kernel == "attention" else 1
+    inner = 1 + len(KERNELS[kernel].matrices)
     return depth * (d * d + d + inner * c * c) + depth * (depth + 1) // 2 * d * d

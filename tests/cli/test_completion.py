@@ -107,7 +107,7 @@ def test_topics_are_those_of_the_documentation() -> None:
     ("words", "expected"),
     [
         ("dnlbench run digits", ["digits-quick"]),
-        ("dnlbench run digits-quick --set train.ep", ["train.epochs="]),
+        ("dnlbench run digits-quick --set train.epo", ["train.epochs="]),
         ("dnlbench compare profiles/", ["profiles/a.json"]),
         ("dnlbench attach .dnlbench/runs/", [".dnlbench/runs/b-1", ".dnlbench/runs/b-1/"]),
         ("dnlbench docs tut", ["tutorial"]),

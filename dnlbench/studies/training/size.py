@@ -119,19 +119,14 @@ def _temporary(in_channels: int, out_channels: int, area: int) -> int:
 def _transformation(architecture: Architecture, channels: int, pixels: int, memory_efficient: bool) -> Size:
     """Size the non-local transformation of one state. Its ``pixels``² matrix is never stored.
 
-    Its products are ``q · k`` and ``weights · v`` for each pair of pixels, and ``Q x`` and ``R x`` if they are learned. Query,
-    key, value and average are stored, and one number for each pixel. With gaussian the standard implementation stores only the
-    average, since the norm stores the state, which is the other three. The memory-efficient one stores its own copies; with rbf
-    each of the four has one more channel, and the centered states are stored too.
+    Its products are ``q · k`` and ``weights · v`` for each pair of pixels, and those with the learned matrices.
     """
-    if architecture.kernel == "local":
+    kernel = architecture.kernel_data
+    if kernel.is_identity:
         return Size()
-    learned = 2 * channels**2 if architecture.kernel == "attention" else 0
-    compared = channels + 1 if architecture.kernel == "rbf" else channels  # rbf: the square of the norm is one more
-    if memory_efficient:
-        kept = {"gaussian": 2 * channels, "rbf": 4 * compared + channels}.get(architecture.kernel, 4 * channels)
-    else:
-        kept = channels if architecture.kernel == "gaussian" else 4 * channels
+    learned = len(kernel.matrices) * channels**2
+    compared = kernel.compared(channels)
+    kept = (kernel.stored_memory_efficient if memory_efficient else kernel.stored)(channels)
     return Size(
         parameters=learned,
         stored=(kept + 1) * pixels,
@@ -146,8 +141,7 @@ def _indexed(architecture: Architecture, depth: int, channels: int, out_channels
     values = (squares + depth * channels) * out_channels * (4 if bottleneck else 9)
     if bottleneck:
         values += depth * 4 * out_channels**2 * 9
-    if architecture.kernel == "attention":
-        values += 2 * (channels**2 + (depth - 1) * out_channels**2)
+    values += len(architecture.kernel_data.matrices) * (channels**2 + (depth - 1) * out_channels**2)
     return values
 
 
@@ -173,7 +167,7 @@ def _block(architecture: Architecture, depth: int, channels: int, pixels: int, s
 
 
 def _buffers(architecture: Architecture) -> int:
-    return 1 if architecture.kernel == "local" else 2
+    return 1 if architecture.kernel_data.is_identity else 2
 
 
 def _layers_back(
@@ -197,7 +191,7 @@ def _layers_back(
     layers = [(first, 2 * first), (second, _temporary(second, out_channels, 9))]  # channels of inputs and buffers
     if bottleneck:
         layers = [(first, 2 * first)]
-    elif architecture.kernel == "local":
+    elif architecture.kernel_data.is_identity:
         layers = [(first, _temporary(first, out_channels, 9))]
     values = stored + in_transit * pixels
     moments = [

@@ -52,9 +52,9 @@ class FieldRow(Vertical):
             yield Switch(self._typed == "true", animate=False)
             yield Label(self._switch_word, classes="word")
         elif self.field.kind == "choice":
-            yield Choice(
-                [(word, word) for word in self.field.type.choices], value=self._typed, allow_blank=False, compact=True
-            )
+            words = [(word, word) for word in self.field.type.choices]
+            no_value = [] if self.field.text(self.field.default) else [(self.field.placeholder, "")]
+            yield Choice([*no_value, *words], value=self._typed, allow_blank=False, compact=True)
         else:
             yield Input(self._typed, placeholder=self.field.placeholder, select_on_focus=False, compact=True)
 

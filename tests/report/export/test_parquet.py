@@ -82,5 +82,5 @@ def test_numbers_of_more_than_64_bits_are_refused_with_their_column(mixed: Profi
 def test_without_pyarrow_the_extra_is_named(mixed: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     profiles = [Labeled(label="x", profile=mixed)]
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigurationError, match=r"pyarrow, which cannot be imported .*dnlbench\[parquet\]"):
+    with pytest.raises(ConfigurationError, match=r"pyarrow is required and cannot be imported .*dnlbench\[parquet\]"):
         to_parquet(make_table(profiles), profiles)
