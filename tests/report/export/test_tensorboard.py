@@ -185,7 +185,9 @@ def test_without_tensorboard_the_extra_is_named(
     mixed: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(ConfigurationError, match=r"tensorboard is required and cannot be imported .*dnlbench\[tensorboard\]"):
+    with pytest.raises(
+        ConfigurationError, match=r"tensorboard is required and cannot be imported .*dnlbench\[tensorboard\]"
+    ):
         write(tmp_path / "out", mixed)
     assert list(tmp_path.iterdir()) == []
 
