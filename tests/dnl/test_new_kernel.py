@@ -51,7 +51,9 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("implementation", ["standard", "memory-efficient"])
-def test_networks_have_it_and_their_size_is_estimated(implementation: str) -> None:
+def test_networks_have_it_and_their_size_is_estimated(
+    implementation: architecture.ImplementationName,
+) -> None:
     spec = TrainingSpec.model_validate(
         {"name": "new", "sweep": {"networks": ["dense-symmetric"], "depths": [3]}, "network": {"blocks": 2}}
     )
