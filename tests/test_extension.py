@@ -333,7 +333,9 @@ def test_with_a_cosine_more_epochs_are_another_sweep(make_plan: MakePlan, here: 
     two, four = (make_plan(*SMALL, *COSINE, f"train.epochs={epochs}") for epochs in (2, 4))
     sweep(two, "rd")
     before = events_in("rd")
-    with pytest.raises(RunDirError, match=r"rd already holds .* other settings: train.epochs is 2 there and 4 here\. "):
+    with pytest.raises(
+        RunDirError, match=r"rd already contains .* other settings: train.epochs is 2 there and 4 here\. "
+    ):
         sweep(four, "rd")
     assert events_in("rd") == before
     more, said = sweep(make_plan(*SMALL, *COSINE, "sweep.seeds=3", "train.epochs=2"), "rd")
