@@ -1,0 +1,209 @@
+"""Results against the budget of a run: parameters, operations, time and memory.
+
+A budget that grows during training also allows to compare depths at equal budgets: the loss of a run at a budget is
+interpolated between two epochs, linearly in the logarithms of budget and loss.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal
+
+from dnlbench.profiles.hardware import alike
+from dnlbench.profiles.model import RunRecord
+from dnlbench.profiles.values import by_point, interval_of, values_of
+from dnlbench.stats import Interval, log_mean_interval
+from dnlbench.stats.best import best_of
+from dnlbench.studies import Point, Quantity
+from dnlbench.units import Kind
+
+BudgetName = Literal["parameters", "flops", "time", "memory"]
+APART = 1.1
+"""Minimum ratio of two budgets at which depths are compared."""
+_ROUNDING = 1e-9
+"""Relative difference below which two budgets are equal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """A kind of budget of a run."""
+
+    name: BudgetName
+    label: str
+    kind: Kind
+    unit: str = ""
+    """Follows the decimal prefix; empty for parameters, and for times and bytes, whose formats include it."""
+    hardware_dependent: bool = False
+    grows: bool = False
+    """True if training consumes it epoch by epoch."""
+
+
+BUDGETS = (
+    Budget(name="parameters", label="parameters", kind="count"),
+    Budget(name="flops", label="training FLOPs", kind="count", unit="FLOP", grows=True),
+    Budget(name="time", label="training time", kind="seconds", hardware_dependent=True, grows=True),
+    Budget(name="memory", label="peak memory", kind="bytes", hardware_dependent=True),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetPoint:
+    """The mean of a quantity at a point with the mean budget of its runs."""
+
+    point: Point
+    spent: float
+    value: Interval
+    on_front: bool = False
+    """No other point has a better value for at most this budget."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestDepth:
+    """The best depth of a network at a budget, by a loss."""
+
+    network: str
+    budget: Budget
+    at: float
+    losses: Mapping[int, Interval]
+    """Geometric means over seeds, with intervals, by depth."""
+    best: int
+    members: tuple[int, ...]
+    """The depths that may be the best one, a 95 % confidence set; empty if there is no test."""
+    ended: tuple[int, ...] = ()
+    """Depths that trained for less than this budget."""
+    not_begun: tuple[int, ...] = ()
+    """Depths whose first epoch needs more than this budget."""
+
+
+def spent(run: RunRecord, budget: Budget, samples: int | None) -> float | None:
+    """Return the budget of a run with ``samples`` training samples per epoch; None if unknown.
+
+    The runs of a pack share their time equally.
+    """
+    if budget.name == "parameters":
+        return run.parameters
+    if budget.name == "memory":
+        return run.peak_memory_bytes
+    costs = _cumulated(run, budget, samples)
+    return costs[-1] if costs else None
+
+
+def budget_points(
+    runs: Iterable[RunRecord], quantity: Quantity, budget: Budget, samples: int | None
+) -> tuple[BudgetPoint, ...]:
+    """Return the points with a value and a budget, in the order of the runs, and mark the Pareto front.
+
+    Only successful runs count; for budgets that depend on the hardware, only those on the most common hardware.
+    """
+    points = list(_points(_counted(runs, budget), quantity, budget, samples))
+    front = _front(points, quantity)
+    return tuple(replace(each, on_front=each.point in front) for each in points)
+
+
+def best_depths(
+    runs: Iterable[RunRecord], metric: str, budget: Budget, samples: int | None
+) -> tuple[BestDepth, ...]:
+    """Return the best depth of each network at equal budgets, for each budget at which a depth ends and others are known.
+
+    Args:
+        runs: the runs of a profile; unsuccessful ones don't count.
+        metric: name of a metric of epochs; lower is better.
+        budget: a budget that grows during training.
+        samples: training samples per epoch.
+    """
+    networks: dict[str, dict[int, list[_Curve]]] = {}
+    for point, group in by_point(_counted(runs, budget)).items():
+        curves = [curve for run in group if (curve := _curve(run, metric, budget, samples))]
+        if curves:
+            networks.setdefault(point.network, {})[point.depth] = curves
+    return tuple(best for network, depths in networks.items() for best in _best_depths(network, depths, budget))
+
+
+def _points(
+    runs: Iterable[RunRecord], quantity: Quantity, budget: Budget, samples: int | None
+) -> Iterator[BudgetPoint]:
+    for point, group in by_point(runs).items():
+        values = list(values_of(group, quantity).values())
+        budgets = [each for run in group if (each := spent(run, budget, samples))]
+        if values and budgets:
+            yield BudgetPoint(point=point, spent=fmean(budgets), value=interval_of(values, quantity))
+
+
+def _counted(runs: Iterable[RunRecord], budget: Budget) -> list[RunRecord]:
+    ok = [run for run in runs if run.status == "ok"]
+    return alike(ok) if budget.hardware_dependent else ok
+
+
+def _front(points: Sequence[BudgetPoint], quantity: Quantity) -> set[Point]:
+    sign = -1 if quantity.better == "higher" else 1
+    front, best = set(), math.inf
+    for each in sorted(points, key=lambda each: (each.spent, sign * each.value.estimate)):
+        if sign * each.value.estimate < best:
+            front.add(each.point)
+            best = sign * each.value.estimate
+    return front
+
+
+def _cumulated(run: RunRecord, budget: Budget, samples: int | None) -> list[float]:
+    """Return the budget at the end of each epoch; empty if unknown."""
+    if budget.name == "time":
+        seconds = (epoch.seconds / (run.pack_size or 1) for epoch in run.epochs)
+        return list(itertools.accumulate(seconds))
+    if run.flops_per_sample is None or samples is None:
+        return []
+    return [epoch.epoch * samples * run.flops_per_sample for epoch in run.epochs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Curve:
+    """The loss of a run over its budget, as logarithms."""
+
+    seed: int
+    spent: Sequence[float]
+    losses: Sequence[float]
+
+    def at(self, spent: float) -> float:
+        """Interpolate the loss at a budget between the first and the last epoch."""
+        x = min(max(math.log(spent), self.spent[0]), self.spent[-1])
+        index = min(max(1, bisect_left(self.spent, x)), len(self.spent) - 1)
+        (x0, x1), (y0, y1) = self.spent[index - 1 : index + 1], self.losses[index - 1 : index + 1]
+        return math.exp(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
+
+
+def _curve(run: RunRecord, metric: str, budget: Budget, samples: int | None) -> _Curve | None:
+    """Return None for fewer than two epochs and for losses without a logarithm."""
+    costs, losses = _cumulated(run, budget, samples), [epoch.value(metric) for epoch in run.epochs]
+    known = [(cost, loss) for cost, loss in zip(costs, losses, strict=False) if loss is not None]
+    if len(known) < 2 or not all(0 < cost and 0 < loss < math.inf for cost, loss in known):
+        return None
+    spent, logs = zip(*((math.log(cost), math.log(loss)) for cost, loss in known), strict=True)
+    return _Curve(seed=run.seed, spent=spent, losses=logs)
+
+
+def _best_depths(network: str, depths: Mapping[int, Sequence[_Curve]], budget: Budget) -> Iterator[BestDepth]:
+    starts = {depth: math.exp(max(curve.spent[0] for curve in curves)) for depth, curves in depths.items()}
+    ends = {depth: math.exp(min(curve.spent[-1] for curve in curves)) for depth, curves in depths.items()}
+    last = 0.0
+    for at in sorted(ends.values()):
+        begun = [depth for depth in sorted(depths) if starts[depth] <= at * (1 + _ROUNDING)]
+        known = [depth for depth in begun if ends[depth] >= at * (1 - _ROUNDING)]
+        if at < APART * last or len(known) < 2:
+            continue
+        last = at
+        samples = [{curve.seed: curve.at(at) for curve in depths[depth]} for depth in known]
+        best = best_of(samples)
+        yield BestDepth(
+            network=network,
+            budget=budget,
+            at=at,
+            losses={d: log_mean_interval(list(s.values())) for d, s in zip(known, samples, strict=True)},
+            best=known[best.index],
+            members=tuple(known[index] for index in best.members),
+            ended=tuple(depth for depth in begun if depth not in known),
+            not_begun=tuple(depth for depth in sorted(depths) if depth not in begun),
+        )
