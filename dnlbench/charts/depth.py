@@ -23,7 +23,7 @@ CLEARANCE = 1.6
 """Factor by which the line of an expected order lies above all values."""
 MAX_NAMED = 3
 """Networks without a fit that a note lists by name; more are counted."""
-_TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "percent": "percent", "bytes": "number"}
+TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "percent": "percent", "bytes": "number"}
 
 
 def depth_quantities(sources: Sequence[Source]) -> tuple[Quantity, ...]:
@@ -53,7 +53,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         key=quantity.name,
         title=f"{quantity.label[0].upper()}{quantity.label[1:]} vs. depth{'' if sources[0].final else ', so far'}",
         x=Axis(label="depth L", scale="log", ticks="depth"),
-        y=Axis(label=quantity.label, unit=unit, range=quantity.range, ticks=_TICKS[quantity.shown_as]),
+        y=Axis(label=quantity.label, unit=unit, range=quantity.range, ticks=TICKS[quantity.shown_as]),
         series=tuple(series),
         profiles=profiles_of(sources),
         fits=tuple(builder.fit_lines()),

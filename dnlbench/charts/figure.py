@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from dnlbench.charts.budgets import budget_charts
 from dnlbench.charts.depth import depth_chart, depth_quantities
 from dnlbench.charts.epochs import epoch_charts
 from dnlbench.charts.model import Chart
@@ -15,10 +16,11 @@ from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
 from dnlbench.studies import EpochMetric, Quantity
 
-Kind = Literal["epochs", "depth", "cost"]
+Kind = Literal["epochs", "depth", "cost", "budget"]
 """``epochs``: curves over epochs, one chart for each network. ``depth``: quantities and their fits over depth.
-``cost``: the cost of depth."""
+``cost``: the cost of depth. ``budget``: losses against parameters, operations, time and memory."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
+DEFAULT_KINDS: tuple[Kind, ...] = ("epochs", "depth", "cost")
 FORMATS = ("svg", "png", "pdf")
 MOST_PROFILES = 6
 """Maximum number of profiles in a figure: more dash patterns are hard to distinguish."""
@@ -79,7 +81,7 @@ def figure_layout(
 
     Args:
         profiles: one or more profiles of one study to overlay, the reference first.
-        kinds: the kinds of charts, from top to bottom; default: all that the profiles have values for.
+        kinds: the kinds of charts, from top to bottom; default: those of `DEFAULT_KINDS` that the profiles have values for.
         metric: the metric over epochs.
         log: True for logarithmic y axes; None chooses by the values.
         quantities: names of the quantities over depth; default: the fitted ones and those that the study plots.
@@ -95,9 +97,9 @@ def figure_layout(
     chosen = _quantities(sources, quantities)
     if absent := [each for each in chosen if each.name in quantities and each not in depth_quantities(sources)]:
         raise ConfigurationError(f"nothing to plot: {_no_value_of(absent)}")
-    blocks = {kind: _block(sources, kind, metric, chosen, log) for kind in dict.fromkeys(kinds or KINDS)}
+    blocks = {kind: _block(sources, kind, metric, chosen, log) for kind in dict.fromkeys(kinds or DEFAULT_KINDS)}
     missing = [kind for kind, block in blocks.items() if not block.charts]
-    if missing and (kinds or len(missing) == len(KINDS)):
+    if missing and (kinds or len(missing) == len(DEFAULT_KINDS)):
         reasons = dict.fromkeys(_reason_missing(sources, kind, chosen) for kind in (missing[:1] if kinds else missing))
         raise ConfigurationError(f"nothing to plot: {'; '.join(reasons)}")
     plotted = {kind: block for kind, block in blocks.items() if block.charts}
@@ -125,6 +127,12 @@ def _costs(source: Source) -> tuple[Quantity, ...]:
     return tuple(quantity for quantity in source.study.quantities if quantity.name in names)
 
 
+def _losses(source: Source, quantities: Sequence[Quantity]) -> tuple[Quantity, ...]:
+    """Return the quantities that the study shows against budgets."""
+    names = {name for name, _ in source.study.against_budget}
+    return tuple(quantity for quantity in quantities if quantity.name in names)
+
+
 def _block(
     sources: Sequence[Source], kind: Kind, metric: EpochMetric, quantities: Sequence[Quantity], log: bool | None
 ) -> Block:
@@ -132,6 +140,9 @@ def _block(
         one_scale = len({source.data for source in sources}) == 1
         declared = sources[0].study.epoch_metric(metric)
         return Block(charts=epoch_charts(sources, declared, log=log), one_scale=one_scale)
+    if kind == "budget":
+        losses = _losses(sources[0], quantities)
+        return Block(charts=tuple(chart for each in losses for chart in budget_charts(sources, each, log=log)))
     shown = quantities if kind == "depth" else _costs(sources[0])
     charts = (depth_chart(sources, quantity, log=log) for quantity in shown)
     return Block(charts=tuple(chart for chart in charts if any(each.role == "mean" for each in chart.series)))
@@ -141,9 +152,14 @@ def _reason_missing(sources: Sequence[Source], kind: Kind, quantities: Sequence[
     study = sources[0].study
     if kind == "epochs":
         return "no run finished an epoch" if study.has_epochs else f"runs of study {study.name} have no epochs"
+    if kind == "budget" and not study.against_budget:
+        return f"study {study.name} has no losses against budgets"
     if kind == "cost" and not study.costs:
         return f"study {study.name} declares no costs"
-    wanted = quantities if kind == "depth" else _costs(sources[0])
+    if kind == "budget" and not _losses(sources[0], quantities):
+        known = " or ".join(name for name, _ in study.against_budget)
+        return f"only losses are plotted against budgets; choose --quantity {known}"
+    wanted = _costs(sources[0]) if kind == "cost" else quantities
     return _no_value_of(wanted)
 
 

@@ -14,12 +14,13 @@ from dnlbench.stats import Range
 Scale = Literal["linear", "log"]
 Ticks = Literal["number", "count", "percent", "integer", "depth"]
 """Label style of an axis: plain numbers, decimal prefixes, percent, integers, or the depths of the sweep."""
-Role = Literal["mean", "run", "fit", "limit", "theory"]
+Role = Literal["mean", "run", "fit", "limit", "theory", "front"]
 """The meaning of a series.
 
 ``mean``: the mean over seeds. ``run``: one seed, in the background. ``fit``: a fitted curve. ``limit``: the value at infinite
 depth, a horizontal line of two points; ``low`` and ``high`` are the interval of the limit, infinite if unknown, NaN without
-an interval. ``theory``: a line with the expected order; only its slope is meaningful."""
+an interval. ``theory``: a line with the expected order; only its slope is meaningful. ``front``: the line through the best
+points of all series."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,8 @@ class Series:
     """Mark each point and draw intervals as bars. Suits few points, such as depths."""
     joined: bool = True
     """Connect the points with lines."""
+    names: Sequence[str] = ()
+    """Short names of the points, such as depths, drawn beside them. Empty: none."""
     failed: bool = False
     """Mark the last point, where the run diverged or failed. No value is known if its ``y`` is not finite."""
 

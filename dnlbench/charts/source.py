@@ -46,6 +46,8 @@ class Source:
     data: str = ""
     steps: int | None = None
     """Training steps per epoch; None if unknown."""
+    samples: int | None = None
+    """Training samples per epoch; None if unknown."""
     final: bool = True
     """False while the sweep is running."""
 
@@ -98,6 +100,7 @@ def sources_of(profiles: Sequence[Profile], letters: Sequence[str] = ()) -> tupl
             letter=short,
             title=", ".join(filter(None, (title, differing))),
             data=profile.data.name,
+            samples=profile.data.samples,
             steps=steps_per_epoch(profile.spec.get("train", {}).get("batch_size"), profile.data.samples),
         )
         for profile, short, title, differing in zip(_labeled(profiles), letters, titles, settings, strict=True)

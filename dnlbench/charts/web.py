@@ -72,6 +72,7 @@ def _series(series: Series) -> dict[str, Any]:
         "dash": series.identity.profile % DASHES,
         "x": [_value(value) for value in series.x],
         **{end: [_value(value) for value in getattr(series, end) or ()] for end in ("y", "low", "high")},
+        "names": [printable(name) for name in series.names],
         "points": series.points,
         "joined": series.joined,
         "failed": series.failed,

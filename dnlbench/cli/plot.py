@@ -29,8 +29,8 @@ def plot(
         list[str] | None,
         options.Option(
             "--kind",
-            metavar="epochs|depth|cost",
-            help="Kind of panel to plot. Repeatable. Default: all kinds that apply to the study.",
+            metavar="epochs|depth|cost|budget",
+            help="Kind of panel to plot. Repeatable. Default: epochs, depth and cost, as far as they apply.",
             autocompletion=complete.plot_kinds,
         ),
     ] = None,
@@ -58,7 +58,8 @@ def plot(
 ) -> None:
     """Plot profiles as SVG, PNG or PDF.
 
-    Panels show loss over epochs, results with fits over depth, and cost over depth. Several profiles share the panels: colors
+    Panels show loss over epochs, results with fits over depth, cost over depth, and loss against budgets (parameters, FLOPs,
+    time, memory). Several profiles share the panels: colors
     distinguish networks, dash patterns distinguish profiles. Equal profiles give byte-identical files. Exits with code 2 if
     there is nothing to plot.
     """

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
+from dnlbench import units
 from dnlbench.profiles.hardware import alike
 from dnlbench.profiles.model import RunRecord
 from dnlbench.profiles.values import by_point, interval_of, values_of
 from dnlbench.stats import Interval, log_mean_interval
 from dnlbench.stats.best import best_of
 from dnlbench.studies import Point, Quantity
-from dnlbench.units import Kind
 
 BudgetName = Literal["parameters", "flops", "time", "memory"]
 APART = 1.1
@@ -35,12 +35,21 @@ class Budget:
 
     name: BudgetName
     label: str
-    kind: Kind
+    kind: Literal["count", "seconds", "bytes"]
     unit: str = ""
     """Follows the decimal prefix; empty for parameters, and for times and bytes, whose formats include it."""
     hardware_dependent: bool = False
     grows: bool = False
     """True if training consumes it epoch by epoch."""
+
+    def text(self, value: float) -> str:
+        """Format a budget with its unit: ``1.23 TFLOP``, ``12.4 k``, ``35.2 s``, ``1.2 GiB``."""
+        if self.kind == "seconds":
+            return units.seconds(value)
+        if self.kind == "bytes":
+            return units.size(value)
+        text = units.count(value)
+        return f"{text}{self.unit}" if text[-1].isalpha() else f"{text} {self.unit}".strip()
 
 
 BUDGETS = (
@@ -79,6 +88,12 @@ class BestDepth:
     not_begun: tuple[int, ...] = ()
     """Depths whose first epoch needs more than this budget."""
 
+    @property
+    def text(self) -> str:
+        """Return ``L = 8 [4, 16]``: the best depth with the range of depths that may be the best one."""
+        ends = f" [{min(self.members)}, {max(self.members)}]" if self.members else ""
+        return f"L = {self.best}{ends}"
+
 
 def spent(run: RunRecord, budget: Budget, samples: int | None) -> float | None:
     """Return the budget of a run with ``samples`` training samples per epoch; None if unknown.
@@ -105,9 +120,7 @@ def budget_points(
     return tuple(replace(each, on_front=each.point in front) for each in points)
 
 
-def best_depths(
-    runs: Iterable[RunRecord], metric: str, budget: Budget, samples: int | None
-) -> tuple[BestDepth, ...]:
+def best_depths(runs: Iterable[RunRecord], metric: str, budget: Budget, samples: int | None) -> tuple[BestDepth, ...]:
     """Return the best depth of each network at equal budgets, for each budget at which a depth ends and others are known.
 
     Args:
@@ -179,7 +192,7 @@ def _curve(run: RunRecord, metric: str, budget: Budget, samples: int | None) -> 
     """Return None for fewer than two epochs and for losses without a logarithm."""
     costs, losses = _cumulated(run, budget, samples), [epoch.value(metric) for epoch in run.epochs]
     known = [(cost, loss) for cost, loss in zip(costs, losses, strict=False) if loss is not None]
-    if len(known) < 2 or not all(0 < cost and 0 < loss < math.inf for cost, loss in known):
+    if len(known) < 2 or not all(cost > 0 and 0 < loss < math.inf for cost, loss in known):
         return None
     spent, logs = zip(*((math.log(cost), math.log(loss)) for cost, loss in known), strict=True)
     return _Curve(seed=run.seed, spent=spent, losses=logs)

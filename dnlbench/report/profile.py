@@ -8,6 +8,7 @@ from itertools import pairwise
 from dnlbench import units
 from dnlbench.profiles import IntervalRecord, PointSummary, Profile
 from dnlbench.report import bounds
+from dnlbench.report.budgets import budget_grids
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.export import Labeled, make_table
@@ -32,11 +33,12 @@ DROP_LAST = 99
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
-    """Yield the results by network and depth, contrasts, fits, costs, and unsuccessful runs."""
+    """Yield the results by network and depth, contrasts, fits, costs, budgets, and unsuccessful runs."""
     yield from result_grids(profile)
     yield from contrast_grids(profile)
     yield from fit_grids(profile)
     yield from cost_grids(profile)
+    yield from budget_grids(profile)
     yield from _bad_runs(profile)
 
 

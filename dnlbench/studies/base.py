@@ -293,6 +293,8 @@ class Study:
     contrasts: tuple[str, ...] = ()
     """Names of quantities that are tested within a profile, between depths and between networks. Their values vary randomly
     between seeds, do not depend on the hardware, and have a better direction."""
+    against_budget: tuple[tuple[str, str], ...] = ()
+    """Names of the losses that are shown against the budget of a run, each with the epoch metric whose last value it is."""
     plotted: tuple[str, ...] = ()
     """Names of quantities without a fit that figures over depth show in addition to those with one."""
     stability: Stability | None = None

@@ -73,6 +73,9 @@ def frame_of(charts: Sequence[Chart]) -> Frame:
     y = _y_bounds(values, ends, charts[0].y)
     if charts[0].x.ticks != "depth":
         low, high = xs[0], xs[-1]
+        if charts[0].x.scale == "log":
+            factor = math.exp(max(PADDING * math.log(high / low), 0.12))
+            return Frame(x=(low / factor, high * factor), y=y)
         room = max(0.03 * (high - low), min(0.1, 0.1 * (high - low))) if high > low else 0.5
         return Frame(x=(low - room, high + room), y=y)
     depths = tuple(sorted({x for each in series if each.role in ("mean", "run") for x in each.x}))

@@ -33,10 +33,11 @@ def draw_chart(axes: Axes, chart: Chart, frame: Frame, *, width_in: float, heigh
     set_axes(axes, chart, frame, width_in=width_in, height_in=height_in)
     lines = [each for each in chart.series if each.role in ("mean", "run")]
     for series in chart.series:
-        if series.role in ("fit", "theory"):
+        if series.role in ("fit", "theory", "front"):
             _plot(axes, series.x, series.y, series, "curve", linewidth=settings.LINE_PT, zorder=2)
     for index, series in enumerate(lines):
         _measured(axes, series, index, len(lines))
+        _names(axes, series)
         if series.failed:
             _cross(axes, series)
     if frame.infinity is not None:
@@ -90,6 +91,20 @@ def _measured(axes: Axes, series: Series, index: int, count: int) -> None:
         zorder=2.2 if faint else 3,
         **({"marker": "none"} if bare else marker_style(style)),
     )
+
+
+def _names(axes: Axes, series: Series) -> None:
+    """Write the names of points above and to the right of them."""
+    for name, x, y in zip(series.names, series.x, series.y, strict=False):
+        axes.annotate(
+            name,
+            (x, y),
+            (2.5, 2.5),
+            textcoords="offset points",
+            fontsize=settings.SMALL_PT,
+            color=style_of(series).color,
+            annotation_clip=False,
+        )
 
 
 def _marked(length: int, index: int, count: int) -> list[int]:

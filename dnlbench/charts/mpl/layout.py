@@ -20,7 +20,7 @@ from dnlbench.charts.mpl import settings
 from dnlbench.charts.mpl.axes import Frame, frame_of
 from dnlbench.charts.mpl.draw import draw_chart, line_style, marker_style
 from dnlbench.charts.mpl.styled import StyledFigure
-from dnlbench.charts.mpl.styles import FAILED, Style, identity_style, profile_style, style_of
+from dnlbench.charts.mpl.styles import FAILED, REFERENCE_STYLES, Style, identity_style, profile_style, style_of
 from dnlbench.charts.mpl.text import Fits, shortened, unbreakable, wrapped
 
 EDGE_IN = 0.06
@@ -212,8 +212,8 @@ def _legend_groups(charts: Sequence[Chart]) -> tuple[list[_Entry], list[_Entry]]
     """Return the legend entries of series and of profiles. Equal entries of different charts are merged."""
     styles: dict[str, dict[Style, None]] = {}
     everything = [each for chart in charts for each in chart.series]
-    for each in sorted(everything, key=lambda s: (s.role == "theory", s.identity.index)):
-        if each.role == "theory":
+    for each in sorted(everything, key=lambda s: (s.role in REFERENCE_STYLES, s.identity.index)):
+        if each.role in REFERENCE_STYLES:
             styles.setdefault(each.label, {})[style_of(each)] = None
         elif each.role in ("mean", "run"):
             label = each.identity.label or each.label

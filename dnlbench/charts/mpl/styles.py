@@ -6,10 +6,10 @@ Networks differ by color and marker, depths by shade and marker, profiles by das
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dnlbench.charts.model import Identity, Series
+from dnlbench.charts.model import Identity, Role, Series
 from dnlbench.charts.palette import OKABE_ITO
 
 Dashes = tuple[float, ...]
@@ -41,12 +41,15 @@ class Style:
 
 
 THEORY = Style(color=GRAY, dashes=(2.5, 1.5))
+FRONT = Style(color=GRAY)
 FAILED = Style(color=BLACK, marker="x")
+REFERENCE_STYLES: Mapping[Role, Style] = {"theory": THEORY, "front": FRONT}
+"""Styles of lines that belong to no network."""
 
 
 def style_of(series: Series) -> Style:
     """Return the style of a series."""
-    return THEORY if series.role == "theory" else identity_style(series.identity)
+    return REFERENCE_STYLES.get(series.role) or identity_style(series.identity)
 
 
 def profile_style(profile: int) -> Style:

@@ -130,6 +130,10 @@ def _marks(shown: _Shown, raster: Raster, pen: int) -> None:
             points = mark_positions(shown.segments, raster.right, raster.bottom, count, index)
         for point in points:
             raster.mark(point, mark, pen)
+        names = curve.series.names[shown.start :] if len(points) == len(shown.xs) else ()
+        for (x, y), name in zip(points, names, strict=False):
+            for k, char in enumerate(name, start=1):
+                raster.mark((x + WIDE * k, y), char, pen)
     if curve.marked or series.parent:
         for point in _crosses(shown, raster):
             raster.mark(point, CROSS, pen)

@@ -17,7 +17,7 @@ ANSI = ("ansi_bright_blue", "ansi_yellow", "ansi_green", "ansi_magenta", "ansi_r
 """Colors of the terminal's own palette."""
 _MARK_STRIDE = 3
 """Distance between the markers of a network in consecutive profiles."""
-_GUIDES = ("fit", "limit", "theory")
+_GUIDES = ("fit", "limit", "theory", "front")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,8 @@ def _within(series: Series, first: float, last: float) -> Series:
         return series
     x, y = ([column[index] for index in kept] for column in (series.x, series.y))
     low, high = (column and [column[index] for index in kept] for column in (series.low, series.high))
-    return replace(series, x=x, y=y, low=low, high=high)
+    names = [series.names[index] for index in kept] if series.names else ()
+    return replace(series, x=x, y=y, low=low, high=high, names=names)
 
 
 def smoothed(values: Iterable[float], weight: float) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dnlbench import units
+from dnlbench.charts.budgets import budget_charts
 from dnlbench.charts.depth import depth_chart, depth_quantities
 from dnlbench.charts.epochs import epoch_charts, metrics_of
 from dnlbench.charts.model import Chart
@@ -25,12 +26,18 @@ MAX_TABLE_COLUMNS = 8
 
 
 def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
-    """Return all charts of profiles of one study: the main metric of each network, and each main quantity over depth."""
+    """Return all charts of profiles of one study.
+
+    They are the main metric of each network, each main quantity over depth, and the main loss against each budget.
+    """
     sources = sources_of(profiles)
     study = sources[0].study
     over_epochs = [each for metric in metrics_of(sources)[:1] for each in epoch_charts(sources, metric)]
     shown = [each for each in depth_quantities(sources) if not each.table or each.name in study.plotted]
-    return [chart for chart in (*over_epochs, *(depth_chart(sources, each) for each in shown)) if chart.series]
+    over_depth = [depth_chart(sources, each) for each in shown]
+    losses = [each for each in shown if each.name in dict(study.against_budget)]
+    over_budget = [chart for each in losses[:1] for chart in budget_charts(sources, each)]
+    return [chart for chart in (*over_epochs, *over_depth, *over_budget) if chart.series]
 
 
 def chart_figures(charts: Sequence[Chart]) -> Markup:

@@ -205,6 +205,7 @@
       const stride = series.points ? 1 : Math.ceil(known.length / MARKS_PER_CURVE);
       for (let k = Math.floor(stride / 2); k < known.length && series.role === "mean"; k += stride)
         this.mark(data.marks[series.mark], ...at(known[k]), `mark c${series.color}`);
+      for (const i of known.filter((i) => series.names[i])) this.text(at(i)[0] + 5, at(i)[1] - 5, series.names[i], "start");
     }
 
     // Draw a cross at the last known value, or at the lower end of the axis.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dnlbench import units
 from dnlbench.charts.web import chart_data
 from dnlbench.profiles import PointSummary, Profile
+from dnlbench.report.budgets import budget_grids
 from dnlbench.report.contrasts import change_title, contrast_grids, contrast_sentence, is_depth
 from dnlbench.report.costs import cost_grids
 from dnlbench.report.fits import fit_grids, refusals
@@ -22,10 +23,10 @@ from dnlbench.studies import Quantity
 
 
 def profile_html(profile: Profile) -> str:
-    """Return the page: results, charts, fits and costs, unsuccessful runs, and the spec."""
+    """Return the page: results, charts, fits, costs and budgets, unsuccessful runs, and the spec."""
     charts = charts_of([profile])
     further = [*fit_grids(profile), *cost_grids(profile)]
-    contrasts = list(contrast_grids(profile))
+    contrasts, budgets = list(contrast_grids(profile)), list(budget_grids(profile))
     failed = unsuccessful_runs(profile)
     sections = [
         section(
@@ -37,6 +38,7 @@ def profile_html(profile: Profile) -> str:
         *([section("Changes with depth and between networks", side_by_side(contrasts))] if contrasts else []),
         *([section("Charts", chart_figures(charts))] if charts else []),
         *([section("Depth limits and costs", side_by_side(further))] if further else []),
+        *([section("Budgets", side_by_side(budgets))] if budgets else []),
         *([section("Unsuccessful runs", *failed)] if failed else []),
         section("Sweep, machine and software", origin(profile, "Origin"), folded("All settings", settings(profile))),
     ]

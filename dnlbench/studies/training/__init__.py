@@ -206,6 +206,7 @@ TRAINING = Study(
         Cost(quantity="samples_per_s", label="time", inverse=True),
         Cost(quantity="peak_memory_bytes", label="memory"),
     ),
+    against_budget=(("final_train_loss", "train_loss"), ("evaluation_loss", "evaluation_loss")),
     plotted=("gradient_norm_start",),
     stability=Stability(norm="gradient_norm_start", ratio="gradient_ratio_start"),
     contrasts=("final_train_loss",),

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dnlbench.architecture import ARCHITECTURES, Architecture, choose_implementation, sources_of
 from dnlbench.studies.base import Estimate, InputShape, Point
-from dnlbench.studies.training.spec import NetworkSettings, TrainingSpec, is_factory
+
+if TYPE_CHECKING:  # specs with `dnlbench.studies.training.match` need sizes to list their points
+    from dnlbench.studies.training.spec import NetworkSettings, TrainingSpec
 
 _ELEMENTWISE_WORK = {"standard": 30.0, "memory-efficient": 15.0}
 """Cost of batch norm, ReLU and copy of one value, in multiply-adds of a convolution, measured on CPUs. The memory-efficient
@@ -285,10 +288,11 @@ def estimate(spec: TrainingSpec, point: Point, shape: InputShape | None, classes
     shape, classes = shape or known_shape, classes or known_classes
     if len(shape) != 3:  # of a custom network
         shape, _ = _ASSUMED_INPUT
-    architecture = ARCHITECTURES["densenet" if is_factory(point.network) else point.network]
+    is_custom = point.network not in ARCHITECTURES
+    architecture = ARCHITECTURES["densenet" if is_custom else point.network]
     settings = _resolved(spec.network, architecture, shape)
     size = network_size(architecture, point.depth, shape, classes, settings)
-    if is_factory(point.network):
+    if is_custom:
         return Estimate(parameters=None, memory_bytes=None, work=size.work)
     value_bytes = 2 if spec.train.precision == "bf16" else 4
     copies = 3 if spec.train.optimizer == "sgd" else 4
