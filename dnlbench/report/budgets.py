@@ -91,7 +91,7 @@ def _best(profile: Profile, quantity: Quantity, best: Sequence[BestDepth]) -> Gr
     ]
     if profile.spec.get("train", {}).get("schedule", "constant") != "constant":
         note.append(
-            "before its last epoch, a run has the learning rate of the middle of its schedule, and a higher loss for it"
+            "before its last epoch, a run has a learning rate from the middle of its schedule, and a higher loss"
         )
     return Grid(
         title=f"Best depth at equal budgets: {quantity.label}", columns=columns, rows=rows, note="\n".join(note)

@@ -20,6 +20,7 @@ from dnlbench.studies.added import Added, Renamed
 from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds, distinct
 from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
 from dnlbench.studies.training.datasets import CUSTOM_KEYS, DATASETS, DatasetDeclaration, datasets_with
+from dnlbench.studies.training.match import MatchSettings, check_match
 from dnlbench.studies.training.objectives import METRICS, OBJECTIVES, key_of, measured_metrics, objective_named
 
 Transformation = Literal["crop", "flip"]
@@ -272,6 +273,7 @@ class TrainingSpec(StudySpec):
     network: NetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
+    match: Annotated[MatchSettings, Added(before=MatchSettings().model_dump())] = MatchSettings()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -339,6 +341,11 @@ class TrainingSpec(StudySpec):
         if data.dataset == "csv" and data.target is None:
             self._refuse("data.dataset", "requires data.target, the column to predict")
         self._blocks_fit_the_image()
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_can_be_matched(self) -> Self:
+        check_match(self)
         return self
 
     @model_validator(mode="after")
