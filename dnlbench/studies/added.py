@@ -67,13 +67,20 @@ def completed(model: type[BaseModel], saved: Mapping[str, Any]) -> dict[str, Any
 
 
 def essential(model: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the added keys whose value is the one from before they existed, and give renamed values their old names."""
+    """Drop the added keys whose value is the one from before they existed, and give renamed values their old names.
+
+    An added table, all of whose keys are dropped, is dropped too.
+    """
     kept: dict[str, Any] = {}
     for name, value in settings.items():
         field = model.model_fields[name]
         table, added, renamed = _table(field), _metadata(field, Added), _metadata(field, Renamed)
-        if added is None or value != added.before:
-            kept[name] = essential(table, value) if table else renamed.old(value) if renamed else value
+        if table:
+            inner = essential(table, value)
+            if inner or not value:
+                kept[name] = inner
+        elif added is None or value != added.before:
+            kept[name] = renamed.old(value) if renamed else value
     return kept
 
 

@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from dnlbench.architecture import ARCHITECTURES, Architecture
+from dnlbench.studies.added import Added
 from dnlbench.studies.axes import Depth
 from dnlbench.studies.base import InputShape, Section, refuse
 from dnlbench.studies.training.size import Size, network_size
@@ -29,11 +30,11 @@ WIDEST = 2**16
 class MatchSettings(Section):
     """``[match]``: equal budgets at all depths."""
 
-    quantity: Matched | None = None
+    quantity: Annotated[Matched | None, Added(before=None)] = None
     """The budget that all depths share: parameters, or the flops or estimated time of the whole training. Default: none."""
-    at: Depth | None = None
+    at: Annotated[Depth | None, Added(before=None)] = None
     """The reference depth, whose runs have the settings of the spec. Required with quantity."""
-    vary: Literal["width", "epochs"] = "width"
+    vary: Annotated[Literal["width", "epochs"], Added(before="width")] = "width"
     """What is chosen for each depth: network.growth_rate of dense networks and network.width of the others, or
     train.epochs."""
 

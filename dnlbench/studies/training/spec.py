@@ -273,7 +273,7 @@ class TrainingSpec(StudySpec):
     network: NetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
-    match: Annotated[MatchSettings, Added(before=MatchSettings().model_dump())] = MatchSettings()
+    match: MatchSettings = MatchSettings()
 
     @property
     def networks(self) -> tuple[str, ...]:
