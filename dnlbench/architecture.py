@@ -89,7 +89,7 @@ class Architecture:
         return self.family == "dense"
 
     def scaled_by_step(self, source: int) -> bool:
-        """Return true if ``step_scaling = "1/L"`` multiplies a layer's weights on this source by the step ``tau = 1/L``.
+        """Return true if the step ``tau`` of ``step_scaling`` multiplies a layer's weights on this source.
 
         In Eq. (1) of the DNL framework, ``tau`` multiplies the sum over states but not ``A^l x^0``, which corresponds to the
         filter slices on the block's input. Residual layers scale the full added term instead. Sequential networks have no step.

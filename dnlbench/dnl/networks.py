@@ -207,9 +207,11 @@ class DNLNetwork(nn.Module):
         compression: fraction of channels that a transition between dense blocks keeps; baselines keep all channels.
         bottleneck: a 1×1 convolution to ``4 * growth_rate`` channels before each 3×3 one.
         dropout: probability of setting an output of a convolution to 0 in training mode, for all convolutions but the stem.
-        step_scaling: ``"1/L"`` puts the step tau before the connection weights ``K^{l,k}``, not before ``A^l``; ``"none"``
-            absorbs it in them. Batch norm removes a factor that is common to the entire output of a layer, so tau acts
-            relative to ``x^0``. It has almost no effect in a dense layer that does not read ``x^0``.
+        step_scaling: the exponent alpha of the step ``tau = (depth / base_depth)^-alpha`` before the connection weights
+            ``K^{l,k}``, not before ``A^l``, or before the branch of a residual layer; 0 absorbs the step in the weights. Batch
+            norm removes a factor that is common to the entire output of a layer, so tau acts relative to ``x^0``. It has almost
+            no effect in a dense layer that does not read ``x^0``.
+        base_depth: the depth with the step 1.
         connectivity: which earlier states a dense layer reads: ``full``, ``window`` or ``strides``.
         window: number of states that a layer reads, for ``window``.
         bandwidth: ``h`` of the rbf kernel.
@@ -234,7 +236,8 @@ class DNLNetwork(nn.Module):
         compression: float = 0.5,
         bottleneck: bool = False,
         dropout: float = 0.0,
-        step_scaling: str = "none",
+        step_scaling: float = 0.0,
+        base_depth: int = 1,
         connectivity: ConnectivityName = "full",
         window: int | None = None,
         bandwidth: float = 1.0,
@@ -254,7 +257,7 @@ class DNLNetwork(nn.Module):
         architecture = ARCHITECTURES[network]
         self.implementation = choose_implementation(implementation, architecture, height, image_width)
         sources = sources_of(architecture, connectivity, window)
-        step = 1 / depth if step_scaling == "1/L" else 1.0
+        step = (base_depth / depth) ** step_scaling
         stem = stem or 2 * growth_rate
         channels = stem if architecture.dense else width or stem
         parts: list[nn.Module] = [nn.Conv2d(image_channels, channels, 3, padding=1, bias=False)]

@@ -34,15 +34,15 @@ class Added:
 class Renamed:
     """Metadata of a key with renamed values: ``key: Annotated[Literal["new"], Renamed({"old": "new"})]``."""
 
-    names: Mapping[str, str]
-    """Old names to new names."""
+    names: Mapping[str, Any]
+    """Old names to new values."""
 
     def new(self, value: Any) -> Any:
-        """Return the value under its new name."""
+        """Return the new value of an old name."""
         return self.names.get(value, value) if isinstance(value, str) else value
 
     def old(self, value: Any) -> Any:
-        """Return the value under its old name."""
+        """Return the old name of a value; a value without one is returned as it is."""
         return next((old for old, new in self.names.items() if new == value), value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -113,7 +113,7 @@ def test_a_residual_network_whose_branches_are_zero_is_the_identity() -> None:
 
 @pytest.mark.parametrize("factor", [0.25, 2.0])
 def test_a_residual_layer_that_scales_is_as_far_from_the_identity_as_it_scales(factor: float) -> None:
-    network = build("resnet", step_scaling="1/L")
+    network = build("resnet", step_scaling=1.0)
     make_stem_positive(network)
     make_scaling(network.blocks[0], factor)
     figures = diagnose(network, [a_batch()])[0]

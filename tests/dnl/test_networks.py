@@ -85,12 +85,12 @@ class PlainDenseNet(nn.Module):
 
 @pytest.mark.parametrize(
     ("shape", "training", "bottleneck", "step_scaling"),
-    covering([(1, 0.5), (2, 0.5), (3, 0.34)], [True, False], [False, True], ["none", "1/L"]),
+    covering([(1, 0.5), (2, 0.5), (3, 0.34)], [True, False], [False, True], [0.0, 0.5, 1.0]),
 )
 def test_densenet_equals_a_plain_concatenation(
-    shape: tuple[int, float], training: bool, bottleneck: bool, step_scaling: str
+    shape: tuple[int, float], training: bool, bottleneck: bool, step_scaling: float
 ) -> None:
-    (blocks, compression), tau = shape, {"none": 1.0, "1/L": 0.2}[step_scaling]
+    (blocks, compression), tau = shape, 0.2**step_scaling
     options = {"bottleneck": bottleneck, "step_scaling": step_scaling, "blocks": blocks, "compression": compression}
     ours = network_of("densenet", depth=5, **options).train(training)
     theirs = PlainDenseNet(5, blocks, bottleneck, tau, compression).train(training)
@@ -223,28 +223,28 @@ READS: list[tuple[ConnectivityName, int | None]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "reads", "bottleneck", "step_scaling"), covering(NETWORKS[:4], READS, [False, True], ["none", "1/L"])
+    ("name", "reads", "bottleneck", "step_scaling"), covering(NETWORKS[:4], READS, [False, True], [0.0, 0.5, 1.0])
 )
 def test_dense_networks_equal_their_formulas(
-    name: str, reads: tuple[ConnectivityName, int | None], bottleneck: bool, step_scaling: str
+    name: str, reads: tuple[ConnectivityName, int | None], bottleneck: bool, step_scaling: float
 ) -> None:
     connectivity, width = reads
     ours = network_of(
         name, bottleneck=bottleneck, step_scaling=step_scaling, connectivity=connectivity, window=width, depth=5
     )
-    tau = 1.0 if step_scaling == "none" else 0.2
+    tau = 0.2**step_scaling
     settings = {"connectivity": connectivity, "width": width}
     assert_same_as_formulas(name, ours, depth=5, bottleneck=bottleneck, tau=tau, **settings)
 
 
 @pytest.mark.parametrize(
     ("name", "bottleneck", "step_scaling", "width"),
-    covering(["resnet", "plain"], [False, True], ["none", "1/L"], [None, 5]),
+    covering(["resnet", "plain"], [False, True], [0.0, 0.5, 1.0], [None, 5]),
 )
-def test_baselines_equal_their_formulas(name: str, bottleneck: bool, step_scaling: str, width: int | None) -> None:
+def test_baselines_equal_their_formulas(name: str, bottleneck: bool, step_scaling: float, width: int | None) -> None:
     ours = network_of(name, bottleneck=bottleneck, step_scaling=step_scaling, width=width)
     assert ours.classifier.in_features == (width or 2 * GROWTH)
-    tau = 1.0 if step_scaling == "none" else 1 / DEPTH
+    tau = DEPTH**-step_scaling
     assert_same_as_formulas(name, ours, bottleneck=bottleneck, tau=tau)
 
 
@@ -301,8 +301,8 @@ def test_depth_128_is_finite_forward_and_backward() -> None:
     assert sum(isinstance(module, NormReluConv) for module in network.modules()) == 2 * 128 + 1
 
 
-@pytest.mark.parametrize(("name", "growth_rate", "step_scaling"), covering(NETWORKS, [1, 7], ["none", "1/L"]))
-def test_depth_1_with_any_growth_rate_equals_the_formulas(name: str, growth_rate: int, step_scaling: str) -> None:
+@pytest.mark.parametrize(("name", "growth_rate", "step_scaling"), covering(NETWORKS, [1, 7], [0.0, 0.5, 1.0]))
+def test_depth_1_with_any_growth_rate_equals_the_formulas(name: str, growth_rate: int, step_scaling: float) -> None:
     ours = network_of(name, depth=1, growth_rate=growth_rate, step_scaling=step_scaling)
     assert_same_as_formulas(name, ours, depth=1)
 

@@ -202,9 +202,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "strides": ("densenet", {"connectivity": "strides"}),
     "bottleneck": ("dense-attention", {"bottleneck": True}),
     "bottleneck strides": ("densenet", {"bottleneck": True, "connectivity": "strides"}),
-    "steps": ("densenet", {"step_scaling": "1/L"}),
+    "steps": ("densenet", {"step_scaling": 1.0}),
     "resnet": ("resnet", {}),
-    "resnet bottleneck": ("resnet", {"bottleneck": True, "step_scaling": "1/L", "width": 5}),
+    "resnet bottleneck": ("resnet", {"bottleneck": True, "step_scaling": 1.0, "width": 5}),
     "plain": ("plain", {"width": 3}),
 }
 

@@ -106,12 +106,12 @@ def kept_values(network: nn.Module, shape: Shape, batch: int) -> int:
         CONNECTIVITIES,
         ["standard", "memory-efficient"],
         [False, True],
-        ["none", "1/L"],
+        [0.0, 0.5, 1.0],
         strength=3,
     ),
 )
 def test_size_of_a_network_is_that_of_the_one_that_is_built(
-    name: str, connectivity: dict[str, Any], implementation: str, bottleneck: bool, step_scaling: str
+    name: str, connectivity: dict[str, Any], implementation: str, bottleneck: bool, step_scaling: float
 ) -> None:
     shape, depth = (3, 12, 17), 5
     options = {**connectivity, "bottleneck": bottleneck, "step_scaling": step_scaling, "blocks": 2, "compression": 0.7}

@@ -15,6 +15,7 @@ from dnlbench.events import DataInfo
 from dnlbench.runners.checkpoint import CheckpointError, packed, require_readable
 from dnlbench.runners.custom_code import FAILURES, a, describe, load_function, restored_settings
 from dnlbench.runners.training.data import blank_inputs
+from dnlbench.runners.training.depth_lr import depth_factors
 from dnlbench.runners.training.learner import regularizer_method
 from dnlbench.runners.training.objectives import Outcome
 from dnlbench.studies import Point
@@ -75,7 +76,7 @@ def check_point(
     """Check that the network of a point can be built; a built-in network without allocating memory.
 
     A custom network must also return outputs of the right shape, have a state that a checkpoint can store, and, if
-    ``train.regulariser_weight`` is not 0, have a regularizer. A custom objective may accept outputs of any shape. Custom
+    ``train.regulariser_weight`` is not 0, have a regularizer, and for ``train.depth_lr`` declare its branches. A custom objective may accept outputs of any shape. Custom
     objectives and metrics are applied to the outputs and to ``targets``, those of two samples.
 
     Raises:
@@ -110,6 +111,7 @@ def check_point(
         require_readable(packed({"network": network.state_dict()}))
     except CheckpointError as error:
         raise NetworkError(f"{title}: {error}") from error
+    depth_factors(spec, point, network)
     if spec.train.regulariser_weight:
         _check_regularizer(network, point)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dnlbench.runners.training.depth_lr import Factors
 from dnlbench.runners.training.objectives import Outcome
 from dnlbench.runners.training.optimize import create_optimizer, create_schedule, parameter_groups, warmup_factor
 from dnlbench.studies.training.spec import TrainSettings
@@ -31,13 +32,15 @@ class Learner:
 
     size = 1
 
-    def __init__(self, network: nn.Module, train: TrainSettings) -> None:
+    def __init__(self, network: nn.Module, train: TrainSettings, factors: Sequence[Factors] | None = None) -> None:
+        """Set the network and its protocol; ``factors`` are those of `depth_factors`, None: all 1."""
         self.network = network
         """The network; in a pack, the module whose parameters are replaced by those of each network."""
         self._train = train
         self.outcome = Outcome.of(train)
         self._weight = train.regulariser_weight
-        self.optimizer = create_optimizer(train, parameter_groups(train, network, self.parameters))
+        factors = factors or [Factors() for _ in self.parameters]
+        self.optimizer = create_optimizer(train, parameter_groups(train, network, self.parameters, factors))
         self.schedule = create_schedule(train, self.optimizer)
 
     @property

@@ -11,6 +11,7 @@ from torch import nn, optim
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import ParamsT
 
+from dnlbench.runners.training.depth_lr import Factors
 from dnlbench.studies.training.spec import TrainSettings
 
 
@@ -26,9 +27,9 @@ _SGD, _Adam, _AdamW = _eager(optim.SGD), _eager(optim.Adam), _eager(optim.AdamW)
 
 
 def parameter_groups(
-    train: TrainSettings, network: nn.Module, parameters: Sequence[nn.Parameter]
+    train: TrainSettings, network: nn.Module, parameters: Sequence[nn.Parameter], factors: Sequence[Factors]
 ) -> list[dict[str, Any]]:
-    """Split parameters by whether weight decay applies to them.
+    """Split parameters by whether weight decay applies to them, and by their factors (`dnlbench.runners.training.depth_lr`).
 
     ============================  ==================================================================================
     ``weight_decay_on``           groups
@@ -39,12 +40,18 @@ def parameter_groups(
 
     Parameters of a pack have a leading axis of seeds. The dimensions are therefore taken from the parameters of ``network``.
     """
-    if train.weight_decay_on == "all":
-        return [{"params": list(parameters)}]
-    pairs = list(zip(parameters, network.parameters(), strict=True))
+    groups: dict[tuple[bool, Factors], list[nn.Parameter]] = {}
+    for learned, single, factor in zip(parameters, network.parameters(), factors, strict=True):
+        exempt = train.weight_decay_on == "weights" and single.dim() <= 1
+        groups.setdefault((exempt, factor), []).append(learned)
     return [
-        {"params": [learned for learned, single in pairs if single.dim() > 1]},
-        {"params": [learned for learned, single in pairs if single.dim() <= 1], "weight_decay": 0.0},
+        {
+            "params": groups[exempt, factor],
+            "lr": train.lr * factor.lr,
+            "weight_decay": 0.0 if exempt else train.weight_decay * factor.decay,
+            **({} if train.optimizer == "sgd" else {"eps": train.eps * factor.eps}),
+        }
+        for exempt, factor in sorted(groups, key=lambda key: key[0])
     ]
 
 

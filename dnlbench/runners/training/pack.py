@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from dnlbench.runners.training.depth_lr import Factors
 from dnlbench.runners.training.learner import Learner, random_state, regularizer_method, restore_random_state
 from dnlbench.studies.training.spec import TrainSettings
 
@@ -22,10 +23,12 @@ from dnlbench.studies.training.spec import TrainSettings
 class PackLearner(Learner):
     """A learner of several networks of one architecture."""
 
-    def __init__(self, networks: Sequence[nn.Module], train: TrainSettings) -> None:
+    def __init__(
+        self, networks: Sequence[nn.Module], train: TrainSettings, factors: Sequence[Factors] | None = None
+    ) -> None:
         self.size = len(networks)
         self._parameters, self._buffers = stack_module_state(list(networks))
-        super().__init__(networks[0], train)
+        super().__init__(networks[0], train, factors)
 
     @property
     def parameters(self) -> list[nn.Parameter]:

@@ -13,6 +13,7 @@ from dnlbench.plan import Run
 from dnlbench.runners.training.augment import Augmentation
 from dnlbench.runners.training.build import build_network
 from dnlbench.runners.training.data import Dataset, epoch_order
+from dnlbench.runners.training.depth_lr import depth_factors
 from dnlbench.runners.training.gradients import first_over_last
 from dnlbench.runners.training.learner import Learner
 from dnlbench.runners.training.memory import LiveTensors, step_memory_bytes
@@ -50,7 +51,8 @@ class TrainingSetup:
         """Create a learner with the initial weights of the runs' seeds, which are equal on all devices."""
         networks = [self._build(run) for run in runs]
         train = self._spec.train
-        return Learner(networks[0], train) if len(networks) == 1 else PackLearner(networks, train)
+        factors = depth_factors(self._spec, runs[0].point, networks[0])
+        return Learner(networks[0], train, factors) if len(networks) == 1 else PackLearner(networks, train, factors)
 
     def _build(self, run: Run) -> nn.Module:
         torch.manual_seed(run.seed)

@@ -30,6 +30,7 @@ T = TypeVar("T", int, str)
 _MOST_CHANNELS = 2**16
 """The limits here are far above practical sizes; they catch typing errors early."""
 _MOST_EPOCHS = 10**6
+_LARGEST_STEP_EXPONENT = 4
 
 NETWORKS = Registry(kind="network", built_in=ARCHITECTURES, form="package.module:factory")
 _REQUIRES = {
@@ -102,8 +103,12 @@ class NetworkSettings(Section):
     """Put a 1×1 convolution with 4 × growth_rate channels before each 3×3 one (DenseNet-B)."""
     dropout: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = 0.0
     """Probability of setting an output of a convolution to 0 in training, for all convolutions except the first."""
-    step_scaling: Literal["none", "1/L"] = "none"
-    """1/L multiplies the sum over states by the step 1/L; none absorbs the step in the weights."""
+    step_scaling: Annotated[
+        Annotated[float, Field(ge=0, le=_LARGEST_STEP_EXPONENT)], Renamed({"none": 0.0, "1/L": 1.0})
+    ] = 0.0
+    """Exponent α of the step (L / base_depth)^-α before the sum over states, or before the branch of resnet. 0: no step."""
+    base_depth: Annotated[Depth, Added(before=1)] = 1
+    """Depth at which the step is 1 and train.depth_lr changes nothing."""
     connectivity: ConnectivityName = "full"
     """States that a layer of a dense network reads: all, the last `window`, or those at distances 1, 2, 4, 8, …"""
     window: Depth | None = None
@@ -218,6 +223,8 @@ class TrainSettings(Section):
     """SGD with momentum, Adam, or AdamW, whose weight decay is separate from the gradient."""
     lr: Annotated[float, Field(gt=0)] = 0.01
     """Learning rate of the first epoch, after the warm-up."""
+    depth_lr: Annotated[Literal["none", "matched"], Added(before="none")] = "none"
+    """matched scales the learning rate of each part of a network with depth, so that one lr serves all depths."""
     warmup_steps: Annotated[int, Field(ge=0, le=10**9), Added(before=0)] = 0
     """Training steps over which the learning rate grows linearly to that of the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "window": {"connectivity": "window", "window": 2},
     "strides": {"connectivity": "strides", "depth": 6},
     "by offsets": {"growth_rate": 1, "depth": 9},
-    "1/L": {"step_scaling": "1/L", "bottleneck": True},
+    "1/L": {"step_scaling": 1.0, "bottleneck": True},
     "three blocks": {"blocks": 3, "input_shape": (3, 8, 10), "growth_rate": 4},
 }
 IMPLEMENTATIONS: tuple[ImplementationName, ...] = ("standard", "memory-efficient")
