@@ -17,8 +17,9 @@ both              stem, and all others                            0           0 
 ================  ==============================================  ==========  ==========  ==========
 
 *Residual*: ``L`` branches with gradients of size ``m^-alpha`` each. Rows alpha = 1/2 and 1 for Adam are depth-µP (arXiv
-2310.02244) and CompleteP (arXiv 2505.01618). Below 1/2 the states grow like ``m^(1/2 - alpha)``. The norm at the start of each
-branch divides by that, so the network behaves as with 1/2, up to the share of the block's input.
+2310.02244) and CompleteP (arXiv 2505.01618). Below 1/2 states grow with depth, and the gradient of the first layers over that
+of the last ones like a power of depth for each block (with alpha = 0 the squared norm grows like L^0.9 with two blocks), so
+no exponents are given.
 
 *Dense*: depth is also width. Layers, transitions and classifier read ``c + L g`` channels with weights of size ``L^-1/2``, so the
 gradient of each state is of size ``L^-1/2``. There are ``L^2 / 2`` slices ``K^{l,k}``, and transitions have as many outputs as a
@@ -54,9 +55,8 @@ _INNER = Exponents(adam=-0.5, eps=-0.5)
 
 
 def residual_exponents(alpha: float) -> Exponents:
-    """Return the exponents of the branches of a residual network with the step ``m^-alpha``."""
-    a = max(alpha, 0.5)
-    return Exponents(sgd=2 * a - 1, adam=a - 1, eps=-a)
+    """Return the exponents of the branches of a residual network with the step ``m^-alpha``, ``alpha >= 1/2``."""
+    return Exponents(sgd=2 * alpha - 1, adam=alpha - 1, eps=-alpha)
 
 
 def exponents_of(network: DNLNetwork, alpha: float) -> Mapping[nn.Parameter, Exponents]:

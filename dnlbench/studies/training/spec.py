@@ -31,6 +31,8 @@ _MOST_CHANNELS = 2**16
 """The limits here are far above practical sizes; they catch typing errors early."""
 _MOST_EPOCHS = 10**6
 _LARGEST_STEP_EXPONENT = 4
+LEAST_STEP_EXPONENT = 0.5
+"""Exponent of the step from which on the sum of random branches stays bounded at any depth."""
 
 NETWORKS = Registry(kind="network", built_in=ARCHITECTURES, form="package.module:factory")
 _REQUIRES = {
@@ -272,15 +274,13 @@ class TrainSettings(Section):
     """Move the first weights of each run by this many units in the last place, to make a rounding twin."""
 
 
-class TrainingSpec(StudySpec):
-    """A training sweep: axes, network, data and protocol."""
+class NetworkSpec(StudySpec):
+    """The common part of the specs of studies that train networks: axes, network, data and protocol."""
 
-    study: Literal["training"] = "training"
     sweep: TrainingAxes
     network: NetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
-    match: MatchSettings = MatchSettings()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -301,22 +301,9 @@ class TrainingSpec(StudySpec):
         ]
         return tuple(dict.fromkeys(registry.reference(name) for registry, name in parts if registry.is_custom(name)))
 
-    @property
-    def epochs(self) -> int:
-        return self.train.epochs
-
     def settings(self) -> dict[str, Any]:
         """Return the spec without its name and the location of the data, whose content has a separate hash."""
         return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
-
-    def run_settings(self) -> dict[str, Any]:
-        """Exclude the number of epochs unless the learning rate depends on it: longer runs then continue shorter ones.
-
-        The number of last epochs is excluded too, because their mean follows from the epochs.
-        """
-        settings = super().run_settings()
-        excluded = {"last_epochs"} if self.train.schedule == "cosine" else {"last_epochs", "epochs"}
-        return {**settings, "train": {key: value for key, value in settings["train"].items() if key not in excluded}}
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
@@ -348,11 +335,7 @@ class TrainingSpec(StudySpec):
         if data.dataset == "csv" and data.target is None:
             self._refuse("data.dataset", "requires data.target, the column to predict")
         self._blocks_fit_the_image()
-        return self
-
-    @model_validator(mode="after")
-    def _budgets_can_be_matched(self) -> Self:
-        check_match(self)
+        self._depth_scales()
         return self
 
     @model_validator(mode="after")
@@ -378,6 +361,52 @@ class TrainingSpec(StudySpec):
             reason = f"images of {height}×{width} pixels have room for at most {most} blocks, which halve them"
             self._refuse("network.blocks", reason)
 
+    def _depth_scales(self) -> None:
+        """Check the step and the rule for the learning rate, which only some networks have."""
+        network, matched = self.network, self.train.depth_lr == "matched"
+        if network.base_depth > 1 and not (matched or network.step_scaling or self.custom_networks):
+            self._refuse(
+                "network.base_depth", 'has an effect only with network.step_scaling > 0 or train.depth_lr = "matched"'
+            )
+        families = {ARCHITECTURES[name].family: name for name in self.networks if name in ARCHITECTURES}
+        if matched and (name := families.get("sequential")):
+            self._refuse(
+                "train.depth_lr", f"does not exist for {name}, whose layers are not added up; leave it out of the sweep"
+            )
+        if matched and (name := families.get("residual")) and network.step_scaling < LEAST_STEP_EXPONENT:
+            self._refuse(
+                "train.depth_lr",
+                f"needs network.step_scaling of 0.5 or more for {name}: below, its gradients grow with depth at a rate that "
+                "depends on the number of blocks",
+            )
+        if matched and "dense" in families and network.connectivity != "full":
+            self._refuse("train.depth_lr", 'is known for dense networks only with network.connectivity = "full"')
+
     def _refuse(self, key: str, reason: str) -> None:
         section, _, name = key.partition(".")
         refuse(key, getattr(getattr(self, section), name), reason)
+
+
+class TrainingSpec(NetworkSpec):
+    """A training sweep."""
+
+    study: Literal["training"] = "training"
+    match: MatchSettings = MatchSettings()
+
+    @property
+    def epochs(self) -> int:
+        return self.train.epochs
+
+    def run_settings(self) -> dict[str, Any]:
+        """Exclude the number of epochs unless the learning rate depends on it: longer runs then continue shorter ones.
+
+        The number of last epochs is excluded too, because their mean follows from the epochs.
+        """
+        settings = super().run_settings()
+        excluded = {"last_epochs"} if self.train.schedule == "cosine" else {"last_epochs", "epochs"}
+        return {**settings, "train": {key: value for key, value in settings["train"].items() if key not in excluded}}
+
+    @model_validator(mode="after")
+    def _budgets_can_be_matched(self) -> Self:
+        check_match(self)
+        return self
