@@ -20,11 +20,14 @@ from dnlbench.profiles.model import RunRecord
 from dnlbench.profiles.values import by_point, interval_of, values_of
 from dnlbench.stats import Interval, log_mean_interval
 from dnlbench.stats.best import best_of
+from dnlbench.stats.vertex import NoMinimumError, fit_minimum
 from dnlbench.studies import Point, Quantity
 
 BudgetName = Literal["parameters", "flops", "time", "memory"]
 APART = 1.1
 """Minimum ratio of two budgets at which depths are compared."""
+WIDEST_EQUAL = 2.0
+"""Ratio of the largest to the smallest number of parameters below which no optimum is fitted."""
 _ROUNDING = 1e-9
 """Relative difference below which two budgets are equal."""
 
@@ -83,6 +86,10 @@ class BestDepth:
     best: int
     members: tuple[int, ...]
     """The depths that may be the best one, a 95 % confidence set; empty if there is no test."""
+    optimal_parameters: Interval | None = None
+    """Minimum of a parabola of log loss over log parameters; see `dnlbench.stats.vertex`."""
+    no_optimum: str = ""
+    """The reason for missing optimal parameters."""
     ended: tuple[int, ...] = ()
     """Depths that trained for less than this budget."""
     not_begun: tuple[int, ...] = ()
@@ -177,6 +184,7 @@ class _Curve:
     """The loss of a run over its budget, as logarithms."""
 
     seed: int
+    parameters: int | None
     spent: Sequence[float]
     losses: Sequence[float]
 
@@ -195,7 +203,7 @@ def _curve(run: RunRecord, metric: str, budget: Budget, samples: int | None) -> 
     if len(known) < 2 or not all(cost > 0 and 0 < loss < math.inf for cost, loss in known):
         return None
     spent, logs = zip(*((math.log(cost), math.log(loss)) for cost, loss in known), strict=True)
-    return _Curve(seed=run.seed, spent=spent, losses=logs)
+    return _Curve(seed=run.seed, parameters=run.parameters, spent=spent, losses=logs)
 
 
 def _best_depths(network: str, depths: Mapping[int, Sequence[_Curve]], budget: Budget) -> Iterator[BestDepth]:
@@ -209,7 +217,7 @@ def _best_depths(network: str, depths: Mapping[int, Sequence[_Curve]], budget: B
             continue
         last = at
         samples = [{curve.seed: curve.at(at) for curve in depths[depth]} for depth in known]
-        best = best_of(samples)
+        best, (optimum, reason) = best_of(samples), _optimum([depths[depth][0].parameters for depth in known], samples)
         yield BestDepth(
             network=network,
             budget=budget,
@@ -217,6 +225,22 @@ def _best_depths(network: str, depths: Mapping[int, Sequence[_Curve]], budget: B
             losses={d: log_mean_interval(list(s.values())) for d, s in zip(known, samples, strict=True)},
             best=known[best.index],
             members=tuple(known[index] for index in best.members),
+            optimal_parameters=optimum,
+            no_optimum=reason,
             ended=tuple(depth for depth in begun if depth not in known),
             not_begun=tuple(depth for depth in sorted(depths) if depth not in begun),
         )
+
+
+def _optimum(parameters: Sequence[int | None], samples: Sequence[Mapping[int, float]]) -> tuple[Interval | None, str]:
+    """Return the optimal number of parameters over the seeds with a loss at every depth, or the reason for none."""
+    known = [each for each in parameters if each]
+    seeds = [seed for seed in samples[0] if all(seed in sample for sample in samples)]
+    if len(known) < len(parameters) or not seeds:
+        return None, "not all depths have parameters and losses of the same seeds"
+    if max(known) < WIDEST_EQUAL * min(known):
+        return None, "the depths have nearly equal parameters"
+    try:
+        return fit_minimum(known, [[sample[seed] for sample in samples] for seed in seeds]), ""
+    except NoMinimumError as error:
+        return None, str(error)

@@ -68,11 +68,13 @@ def _front_row(
 
 
 def _best(profile: Profile, quantity: Quantity, best: Sequence[BestDepth]) -> Grid:
+    has_optimum = any(each.optimal_parameters for each in best)
     columns = [
         Column(head="network", no_wrap=True),
         Column(head="budget", numeric=True),
         Column(head="best L [95 %]", numeric=True),
         Column(head=f"{quantity_head(quantity)} by L at this budget"),
+        *([Column(head="optimal parameters [95 %]", numeric=True, drop_order=2)] if has_optimum else []),
         Column(head="not compared", drop_order=1),
     ]
     rows = [
@@ -81,6 +83,7 @@ def _best(profile: Profile, quantity: Quantity, best: Sequence[BestDepth]) -> Gr
             each.budget.text(each.at),
             each.text.removeprefix("L = "),
             _losses(quantity, each),
+            *([_optimal_parameters(each)] if has_optimum else []),
             _missing(each),
         ]
         for each in best
@@ -89,6 +92,8 @@ def _best(profile: Profile, quantity: Quantity, best: Sequence[BestDepth]) -> Gr
         "each budget is that of whole runs at one depth; losses of more expensive depths are interpolated between epochs",
         "[ ]: range of the depths that are not significantly worse than another one (t tests at 5 % in total per row)",
     ]
+    if has_optimum:
+        note.append("optimal parameters: minimum of a parabola of log loss over log parameters, if it opens upward")
     if profile.spec.get("train", {}).get("schedule", "constant") != "constant":
         note.append(
             "before its last epoch, a run has a learning rate from the middle of its schedule, and a higher loss"
@@ -104,6 +109,14 @@ def _losses(quantity: Quantity, best: BestDepth) -> str:
         for depth, each in best.losses.items()
     )
     return ", ".join(f"{depth}: {text}" for depth, text in means)
+
+
+def _optimal_parameters(best: BestDepth) -> str:
+    optimum = best.optimal_parameters
+    if optimum is None:
+        return units.NOTHING
+    ends = "" if optimum.low is None else f" [{units.count(optimum.low)}, {units.count(optimum.high)}]"
+    return f"{units.count(optimum.estimate)}{ends}"
 
 
 def _missing(best: BestDepth) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
@@ -17,7 +18,7 @@ SAMPLES, EPOCHS = 150, 8
 PARAMETERS, FLOPS, TIME, MEMORY = BUDGETS
 COST = {2: 1e6, 4: 2e6, 8: 4e6}
 """Operations per sample by depth."""
-SCALE = {2: 3e3, 4: 2e3, 8: 4e3}
+SCALE = {2: 3e3, 4: 2e3, 8: 4e3, 16: 5e3}
 """Losses are ``SCALE · spent ** -0.4``."""
 NOISE = (0.99, 1.0, 1.01)
 
@@ -137,3 +138,27 @@ def test_the_front_consists_of_the_points_that_no_other_one_beats(make_profile: 
 )
 def test_budgets_have_units(budget: Budget, value: float, text: str) -> None:
     assert budget.text(value) == text
+
+
+def test_the_optimal_parameters_are_those_of_a_planted_parabola(make_profile: MakeProfile) -> None:
+    """At any budget, log losses are a parabola in the log of parameters with its minimum at 3000."""
+    cost = {2: 1e6, 4: 1.01e6, 8: 1.02e6, 16: 1.03e6}
+    runs = [
+        run.model_copy(update={"parameters": 1000 * run.depth // 2, "epochs": around(run, 1000 * run.depth // 2, cost)})
+        for run in planted(make_profile, dict.fromkeys(cost, 1e6))
+    ]
+    runs = [run.model_copy(update={"flops_per_sample": cost[run.depth]}) for run in runs]
+    (found,) = best(runs)
+    assert found.optimal_parameters is not None
+    assert found.optimal_parameters.estimate == pytest.approx(3000, rel=1e-6)
+    equal = [run.model_copy(update={"parameters": 1000}) for run in runs]
+    assert best(equal)[0].optimal_parameters is None
+    assert best(equal)[0].no_optimum == "the depths have nearly equal parameters"
+
+
+def around(run: RunRecord, parameters: int, cost: Mapping[int, float]) -> tuple[EpochRecord, ...]:
+    factor = NOISE[run.seed] * math.exp(0.2 * math.log(parameters / 3000) ** 2)
+    return tuple(
+        epoch.model_copy(update={"train_loss": factor * (epoch.epoch * cost[run.depth]) ** -0.4})
+        for epoch in run.epochs
+    )
