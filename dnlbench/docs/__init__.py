@@ -15,6 +15,7 @@ READING_ORDER = (
     "cluster",
     "comparing",
     "statistics",
+    "budgets",
     "profile",
     "python",
     "terminal-ui",

@@ -21,7 +21,7 @@ def fit_minimum(x: Sequence[float], curves: Sequence[Sequence[float]]) -> Interv
 
     The parabola is the least-squares fit to each curve; ``a`` and ``b`` have one value per seed, which are linear in its
     logarithms. The minimum ``u* = −b / 2a`` of the mean parabola is a ratio of two paired means. Its interval is Fieller's: all
-    ``u`` at which the mean slope ``b + 2 a u`` is not significantly different from 0 (Fieller 1954, J. R. Stat. Soc. B 16, 175).
+    ``u`` at which the mean slope ``b + 2 a u`` is not significantly different from 0 (Fieller 1954, J. R. Stat. Soc. B 16).
 
     Args:
         x: positive values, at least `FEWEST_POINTS` different ones.

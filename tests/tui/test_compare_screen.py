@@ -330,3 +330,11 @@ def test_a_line_with_control_characters_stays_as_wide() -> None:
     line = [Segment("a\x1bb"), Segment("c" * 9)]
     assert ESCAPE_CONTROLS.apply(line, Color(0, 0, 0)) == [Segment("a\\x1bb"), Segment("c" * 5)]
     assert ESCAPE_CONTROLS.apply(line[1:], Color(0, 0, 0)) == line[1:]
+
+
+def test_losses_are_shown_against_budgets(save: Save, see: See) -> None:
+    _, depth, parameters, flops, *_, again = see([save("one")], "d", "t", "t", "t", "t", "t")
+    assert "Final training loss (nats) vs. depth" in depth
+    assert "vs. parameters" in parameters
+    assert "no run has final training loss and training FLOPs" in flops
+    assert "vs. depth" in again

@@ -18,11 +18,13 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from dnlbench import units
+from dnlbench.charts.budgets import budget_chart
 from dnlbench.charts.depth import depth_chart
 from dnlbench.charts.epochs import OVERS, epoch_chart
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import sources_of
 from dnlbench.profiles import Profile
+from dnlbench.profiles.budgets import BUDGETS
 from dnlbench.report.comparison import comparison_csv, with_distinct_titles
 from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
@@ -61,7 +63,7 @@ In the **chart**, A is solid and candidates are dashed. Equal colors mean equal 
 Time is training time only.
 
 `n` and `N` select the next and the previous candidate, `a` plots all of them. `d` switches between curves over epochs and
-results over depth. `m` and `v` select the metric, `t` the x axis.
+results over depth. `m` and `v` select the metric, `t` the x axis: for a loss depth, parameters, FLOPs, time or memory.
 
 `e` exports the chart (SVG) and the table (CSV) to the current folder. It never overwrites a file.
 `y` copies the tables as Markdown, if the terminal supports it.
@@ -86,7 +88,7 @@ results over depth. `m` and `v` select the metric, `t` the x axis.
         self._entries: tuple[Entry, ...] = ()
         self._views: tuple[ProfileView, ...] = ()
         self._candidate = 0
-        self._metric = self._over = self._quantity = 0
+        self._metric = self._over = self._quantity = self._budget = 0
         self._depth_requested = self._plots_all = False
 
     def compose(self) -> ComposeResult:
@@ -142,6 +144,16 @@ results over depth. `m` and `v` select the metric, `t` the x axis.
         return tuple(dict.fromkeys(quantity for entry in self._plotted for quantity in entry.quantities))
 
     @property
+    def _chosen_quantity(self) -> Quantity:
+        return self._quantities[self._quantity % len(self._quantities)]
+
+    @property
+    def _has_budgets(self) -> bool:
+        """True if the selected quantity is a loss that its study shows against budgets."""
+        declared = (name for profile in self._profiles for name, _ in profile.declared.against_budget)
+        return bool(self._quantities) and self._chosen_quantity.name in declared
+
+    @property
     def _plots_depth(self) -> bool:
         return self._depth_requested or not self._curve_metrics
 
@@ -185,8 +197,9 @@ results over depth. `m` and `v` select the metric, `t` the x axis.
             return partial(epoch_chart, sources, metric, OVERS[self._over])
         if not self._quantities:
             return partial(replace, NOTHING, empty="nothing to plot")
-        quantity = self._quantities[self._quantity % len(self._quantities)]
-        return partial(depth_chart, sources, quantity)
+        if self._budget and self._has_budgets:
+            return partial(budget_chart, sources, self._chosen_quantity, BUDGETS[self._budget - 1])
+        return partial(depth_chart, sources, self._chosen_quantity)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         several = sum(len(view.entries) > 1 for view in self._views) > 1
@@ -196,7 +209,7 @@ results over depth. `m` and `v` select the metric, `t` the x axis.
             "all": several,
             "kind": bool(self._curve_metrics),
             "metric": not self._plots_depth and len(self._curve_metrics) > 1,
-            "over": not self._plots_depth,
+            "over": self._has_budgets if self._plots_depth else True,
             "quantity": self._plots_depth and len(self._quantities) > 1,
             "export": bool(self._profiles),
             "copy": bool(self._view.grids),
@@ -222,7 +235,10 @@ results over depth. `m` and `v` select the metric, `t` the x axis.
         self._show_choice()
 
     def action_over(self) -> None:
-        self._over = (self._over + 1) % len(OVERS)
+        if self._plots_depth:
+            self._budget = (self._budget + 1) % (1 + len(BUDGETS))
+        else:
+            self._over = (self._over + 1) % len(OVERS)
         self._show_choice()
 
     def action_quantity(self) -> None:
