@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 from dnlbench.events import DataInfo, PointMemory
 from dnlbench.spec import content_hash, spec_hash
 from dnlbench.studies import STUDIES, Estimate, Point, Study, StudySpec
-from dnlbench.studies.base import InputShape
+from dnlbench.studies.base import InputShape, Match
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class Run:
     seed: int
     epochs: int
     """Number of requested epochs. Runs that differ only in this number have the same id."""
+    matched: Match | None = None
+    """The setting chosen for the run's depth; None if all depths have the settings of the spec."""
 
     @property
     def title(self) -> str:
@@ -63,14 +66,27 @@ class Plan:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """All runs: points in the order of the spec, with their seeds."""
-        common = {**self.spec.run_identity(), "workload_version": self.study.workload_version}
-        epochs = self.spec.epochs
-        return tuple(_run(common, point, seed, epochs) for point in self.spec.points for seed in self.spec.seeds)
+        return tuple(run for point in self.spec.points for run in self._runs_at(point))
+
+    def _runs_at(self, point: Point) -> Iterator[Run]:
+        spec, matched = self.spec.at(point), self.spec.matched(point)
+        settings = self._run_settings if spec is self.spec else self._settings_of(spec)
+        for seed in self.spec.seeds:
+            identity = content_hash({"settings": settings, "point": asdict(point), "seed": seed}, digits=8)
+            run_id = f"{run_label(point, seed)}-{identity}"
+            yield Run(run_id=run_id, point=point, seed=seed, epochs=spec.epochs, matched=matched)
+
+    @cached_property
+    def _run_settings(self) -> dict[str, Any]:
+        return self._settings_of(self.spec)
+
+    def _settings_of(self, spec: StudySpec) -> dict[str, Any]:
+        return {**spec.run_identity(), "workload_version": self.study.workload_version}
 
     @cached_property
     def settings_hash(self) -> str:
         """Hash of the settings that all runs share. Two sweeps with equal hashes can share their runs."""
-        return content_hash({**self.spec.run_identity(), "workload_version": self.study.workload_version}, digits=16)
+        return content_hash(self._run_settings, digits=16)
 
     @cached_property
     def by_id(self) -> dict[str, Run]:
@@ -86,7 +102,7 @@ class Plan:
 
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
         """Estimate the cost of a run of this point. The estimate is more precise if shape and classes of the data are known."""
-        return self.study.estimate(self.spec, point, shape, classes)
+        return self.study.estimate(self.spec.at(point), point, shape, classes)
 
     def memory_bytes(self, data: DataInfo, measured: Iterable[PointMemory] = ()) -> dict[Point, int | None]:
         """Return the estimated memory of a run of each point: from the architecture, else from measurements, else None."""
@@ -107,11 +123,6 @@ class Plan:
     def longest_first(self) -> tuple[Run, ...]:
         """The runs by descending estimated duration, which keeps all slots busy to the end; ties keep the plan's order."""
         return tuple(sorted(self.runs, key=lambda run: -self.work[run.run_id]))
-
-
-def _run(common: dict[str, object], point: Point, seed: int, epochs: int) -> Run:
-    identity = content_hash({"settings": common, "point": asdict(point), "seed": seed}, digits=8)
-    return Run(run_id=f"{run_label(point, seed)}-{identity}", point=point, seed=seed, epochs=epochs)
 
 
 def run_label(point: Point, seed: int) -> str:

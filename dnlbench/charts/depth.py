@@ -13,6 +13,7 @@ from dnlbench.charts.model import Axis, Chart, Identity, Series, Ticks
 from dnlbench.charts.scales import with_scale
 from dnlbench.charts.source import Identities, Source, failed_note, is_failed, profiles_of
 from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, values_of
+from dnlbench.profiles.budgets import equal_budget
 from dnlbench.profiles.fitted_model import fit_words, fitted_model
 from dnlbench.studies import Cost, Quantity
 
@@ -51,7 +52,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
     unit = builder.scale[1]
     chart = Chart(
         key=quantity.name,
-        title=f"{quantity.label[0].upper()}{quantity.label[1:]} vs. depth{'' if sources[0].final else ', so far'}",
+        title=f"{quantity.label[0].upper()}{quantity.label[1:]} vs. depth{_conditions(sources)}",
         x=Axis(label="depth L", scale="log", ticks="depth"),
         y=Axis(label=quantity.label, unit=unit, range=quantity.range, ticks=TICKS[quantity.shown_as]),
         series=tuple(series),
@@ -62,6 +63,13 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
     )
     powers = any(fit.quantity == quantity.name and fit.model == "power" for fit in sources[0].study.fits)
     return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
+
+
+def _conditions(sources: Sequence[Source]) -> str:
+    """Return the equal budget of all depths, if every source has one, and whether the sweep is running."""
+    budgets = [equal_budget(source.runs) for source in sources]
+    equal = f" {budgets[0]}" if all(budgets) and len(set(budgets)) == 1 else ""
+    return f"{equal}{'' if sources[0].final else ', so far'}"
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,15 @@ class BestDepth:
         return f"L = {self.best}{ends}"
 
 
+def equal_budget(runs: Iterable[RunRecord]) -> str:
+    """Return ``at equal parameters (± 2.6 %)`` for runs with matched budgets, else an empty string."""
+    matched = [run.matched for run in runs if run.matched]
+    if not matched:
+        return ""
+    label = {"flops": "training FLOPs", "time": "estimated training time"}.get(matched[0].quantity, matched[0].quantity)
+    return f"at equal {label} (± {units.percent(max(abs(each.mismatch) for each in matched))})"
+
+
 def spent(run: RunRecord, budget: Budget, samples: int | None) -> float | None:
     """Return the budget of a run with ``samples`` training samples per epoch; None if unknown.
 

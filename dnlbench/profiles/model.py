@@ -14,6 +14,7 @@ from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, FitModel, Point, Study
 from dnlbench.studies.added import completed
+from dnlbench.studies.base import Match
 
 SCHEMA = "dnlbench.profile/1"
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
@@ -65,8 +66,28 @@ class RunMetadata(Record):
         return Point(network=self.network, depth=self.depth)
 
 
+class MatchRecord(Record):
+    """The setting that ``[match]`` chose for the depth of a run."""
+
+    quantity: str
+    """The budget that all depths share: parameters, flops or time."""
+    key: str
+    """Dotted key of the spec."""
+    value: Positive
+    mismatch: float
+    """The estimated budget over that of the reference depth, minus 1."""
+
+    @property
+    def text(self) -> str:
+        """Return ``growth_rate 9 (+0.4 %)``."""
+        return Match(**self.model_dump()).text
+
+
 class RunRecord(RunMetadata):
     """A run with all its measurements."""
+
+    matched: MatchRecord | None = None
+    """None if all depths have the settings of the spec."""
 
     threads: Positive | None = None
     jobs: Positive | None = None

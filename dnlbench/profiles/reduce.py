@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from dnlbench.events import (
 )
 from dnlbench.machine import Sources
 from dnlbench.plan import Plan, Run
-from dnlbench.profiles.model import AttemptRecord, Profile, RunRecord
+from dnlbench.profiles.model import AttemptRecord, MatchRecord, Profile, RunRecord
 from dnlbench.profiles.summary import derived, over_epochs, summarize
 from dnlbench.store import RunDir
 from dnlbench.studies import Study
@@ -94,6 +95,7 @@ def run_record(
         network=run.point.network,
         depth=run.point.depth,
         seed=run.seed,
+        matched=MatchRecord(**asdict(run.matched)) if run.matched else None,
         status=ended.status if ended else _status_so_far(history, live=live),
         **{name: getattr(started, name) for name in FROM_START} if started else dict.fromkeys(NEEDS_START),
         utilisation=history.utilization,

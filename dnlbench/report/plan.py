@@ -27,11 +27,14 @@ def plan_preview(
     """
     shape, classes = (data.input_shape, data.classes) if data else (None, None)
     estimates = {point: plan.estimate(point, shape, classes) for point in plan.spec.points}
-    cheapest = min(estimate.work for estimate in estimates.values())
+    matched = {point: plan.spec.matched(point) for point in plan.spec.points}
+    costs = {point: plan.spec.at(point).epochs * estimate.work for point, estimate in estimates.items()}
+    cheapest = min(costs.values())
     columns = [
         Column(head="network"),
         Column(head="L", numeric=True),
         Column(head="seeds", numeric=True, drop_order=1),
+        *([Column(head="matched budget")] if any(matched.values()) else []),
         Column(head="parameters", numeric=True),
         Column(head="estimated memory per run", numeric=True),
         Column(head="estimated time per run" if run_s else "relative cost per run", numeric=True, drop_order=2),
@@ -42,9 +45,10 @@ def plan_preview(
             point.network,
             str(point.depth),
             str(len(plan.spec.seeds)),
+            *([text.text if (text := matched[point]) else units.NOTHING] if any(matched.values()) else []),
             units.count(estimate.parameters),
             units.size(estimate.memory_bytes),
-            units.seconds(run_s.get(point)) if run_s else f"× {_times(estimate.work / cheapest)}",
+            units.seconds(run_s.get(point)) if run_s else f"× {_times(costs[point] / cheapest)}",
             *(["too large" if point in too_large else ""] if too_large else []),
         ]
         for point, estimate in estimates.items()

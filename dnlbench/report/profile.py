@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from dnlbench import units
 from dnlbench.profiles import IntervalRecord, PointSummary, Profile
+from dnlbench.profiles.budgets import equal_budget
 from dnlbench.report import bounds
 from dnlbench.report.budgets import budget_grids
 from dnlbench.report.contrasts import contrast_grids
@@ -56,6 +57,7 @@ def _main_grid(profile: Profile, study: Study, shown: list[Quantity]) -> Grid:
     columns += [
         Column(head="seeds", numeric=True, drop_order=DROP_LAST),
         Column(head="parameters", numeric=True, drop_order=1),
+        *([Column(head=f"matched {equal_budget(profile.runs)}", drop_order=DROP_LAST)] if _is_matched(profile) else []),
         *([Column(head="device", drop_order=DROP_LAST - 1)] if has_nodes(profile) else []),
     ]
     columns += [
@@ -185,10 +187,21 @@ def _row(profile: Profile, point: PointSummary, study: Study, shown: list[Quanti
         str(point.depth),
         str(seeds) if ok == seeds else f"{ok} of {seeds}",
         units.count(point.parameters),
+        *([_matched(profile, point)] if _is_matched(profile) else []),
         *([device_cell(profile.runs, point)] if has_nodes(profile) else []),
         *(largest.get(q.name) or _value(q, point.quantities.get(q.name)) for q in shown),
         *_last_cells(profile, point, study),
     ]
+
+
+def _is_matched(profile: Profile) -> bool:
+    return any(run.matched for run in profile.runs)
+
+
+def _matched(profile: Profile, point: PointSummary) -> str:
+    """Return the setting that was chosen for the depth, with its mismatch."""
+    runs = (run for run in profile.runs if (run.network, run.depth) == (point.network, point.depth))
+    return next((run.matched.text for run in runs if run.matched), units.NOTHING)
 
 
 def _last_cells(profile: Profile, point: PointSummary, study: Study) -> list[str]:

@@ -256,15 +256,15 @@ def _running_row(view: SweepView, slot: str, job: Sequence[Run]) -> list[str]:
     return [
         short_host(view.node_of(job[0]) or slot),
         title(job),
-        *(_latest(view.plan, first) if view.plan.study.has_epochs else ["", "", ""]),
+        *(_latest(job[0], first) if view.plan.study.has_epochs else ["", "", ""]),
         f"{units.seconds(view.time_left.runs_s.get(job[0].run_id))} left",
     ]
 
 
-def _latest(plan: Plan, history: RunHistory) -> list[str]:
+def _latest(run: Run, history: RunHistory) -> list[str]:
     rate = history.epochs[-1].samples_per_s if history.epochs else None
     return [
-        f"epoch {len(history.epochs)}/{plan.spec.epochs}",
+        f"epoch {len(history.epochs)}/{run.epochs}",
         f"loss {units.number(history.last_loss)}",
         f"{units.count(rate)} samples/s" if rate is not None else "",
     ]

@@ -203,4 +203,4 @@ class SweepView(SweepState):
         history = self.histories[run.run_id]
         if history.ended is not None:
             return float(self.is_over(run))
-        return min(1.0, history.epochs_done / self.plan.spec.epochs)
+        return min(1.0, history.epochs_done / run.epochs)

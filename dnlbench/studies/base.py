@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from dnlbench import units
 from dnlbench.events.epochs import FIELDS
 from dnlbench.stats import Range
 from dnlbench.studies.added import completed, essential
@@ -35,6 +36,24 @@ class Point:
 
     network: str
     depth: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """The setting that gives a depth the budget of a reference depth, as far as whole numbers can."""
+
+    quantity: str
+    """The budget: parameters, flops or time."""
+    key: str
+    """Dotted key of the spec."""
+    value: int
+    mismatch: float
+    """The estimated budget over that of the reference depth, minus 1."""
+
+    @property
+    def text(self) -> str:
+        """Return ``growth_rate 9 (+0.4 %)``."""
+        return f"{self.key.rpartition('.')[2]} {self.value} ({units.percent(self.mismatch, signed=True)})"
 
 
 class StudySpec(Section):
@@ -75,6 +94,18 @@ class StudySpec(Section):
     @property
     def points(self) -> tuple[Point, ...]:
         return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
+
+    def at(self, point: Point) -> Self:
+        """Return the spec that the runs of a point compute. The result is its own spec at this point."""
+        match = self.matched(point)
+        if match is None:
+            return self
+        section, _, key = match.key.partition(".")
+        return self.model_copy(update={section: getattr(self, section).model_copy(update={key: match.value})})
+
+    def matched(self, point: Point) -> Match | None:
+        """Return the setting that is chosen for the depth of a point; None if all depths have the settings of the spec."""
+        return None
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ def build_network(spec: TrainingSpec, point: Point, data: DataInfo) -> nn.Module
     Raises:
         NetworkError: if the factory cannot be imported, or does not return a module.
     """
+    spec = spec.at(point)
     arguments: dict[str, Any] = {"depth": point.depth, "input_shape": data.input_shape, "classes": data.classes}
     if is_factory(point.network):
         factory = load_function(NETWORKS, point.network, "sweep.networks")

@@ -41,7 +41,9 @@ def training_flops(network: nn.Module, spec: TrainingSpec, point: Point, data: D
         flops = forward_flops(network, blank_inputs(data, 2))
         return None if flops is None else PASSES * flops
     assert data.classes is not None, "training data have classes"
-    size = network_size(ARCHITECTURES[point.network], point.depth, data.input_shape, data.classes, spec.network)
+    size = network_size(
+        ARCHITECTURES[point.network], point.depth, data.input_shape, data.classes, spec.at(point).network
+    )
     return PASSES * size.flops
 
 

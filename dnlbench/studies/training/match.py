@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from dnlbench.architecture import ARCHITECTURES, Architecture
 from dnlbench.studies.added import Added
 from dnlbench.studies.axes import Depth
-from dnlbench.studies.base import InputShape, Section, refuse
+from dnlbench.studies.base import InputShape, Match, Section, refuse
 from dnlbench.studies.training.size import Size, network_size
 
 if TYPE_CHECKING:
@@ -35,19 +34,8 @@ class MatchSettings(Section):
     at: Annotated[Depth | None, Added(before=None)] = None
     """The reference depth, whose runs have the settings of the spec. Required with quantity."""
     vary: Annotated[Literal["width", "epochs"], Added(before="width")] = "width"
-    """What is chosen for each depth: network.growth_rate of dense networks and network.width of the others, or
+    """The setting to choose for each depth: the width (network.growth_rate of dense networks, network.width of others) or
     train.epochs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Match:
-    """The setting that gives a depth the budget of the reference depth, as far as whole numbers can."""
-
-    key: str
-    """Dotted key of the spec."""
-    value: int
-    mismatch: float
-    """The estimated budget over that of the reference depth, minus 1."""
 
 
 def match_depth(spec: TrainingSpec, network: str, depth: int) -> Match | None:
@@ -79,9 +67,11 @@ def _match(
     target = budget(match.at)
     if match.vary == "epochs":
         value = epochs if depth == match.at else max(1, round(epochs * target / budget(depth)))
-        return Match(key="train.epochs", value=value, mismatch=value * budget(depth) / (epochs * target) - 1)
+        mismatch = value * budget(depth) / (epochs * target) - 1
+        return Match(quantity=match.quantity, key="train.epochs", value=value, mismatch=mismatch)
     value = _nearest(lambda width: budget(depth, **{key: width}), target)
-    return Match(key=f"network.{key}", value=value, mismatch=budget(depth, **{key: value}) / target - 1)
+    mismatch = budget(depth, **{key: value}) / target - 1
+    return Match(quantity=match.quantity, key=f"network.{key}", value=value, mismatch=mismatch)
 
 
 _MEASURES: dict[Matched, Callable[[Size], float]] = {

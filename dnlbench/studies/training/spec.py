@@ -18,9 +18,9 @@ from dnlbench.architecture import (
 from dnlbench.registry import Registry
 from dnlbench.studies.added import Added, Renamed
 from dnlbench.studies.axes import Axes, Axis, Depth, Depths, Seeds, distinct
-from dnlbench.studies.base import InputShape, Section, StudySpec, refuse
+from dnlbench.studies.base import InputShape, Match, Point, Section, StudySpec, refuse
 from dnlbench.studies.training.datasets import CUSTOM_KEYS, DATASETS, DatasetDeclaration, datasets_with
-from dnlbench.studies.training.match import MatchSettings, check_match
+from dnlbench.studies.training.match import MatchSettings, check_match, match_depth
 from dnlbench.studies.training.objectives import METRICS, OBJECTIVES, key_of, measured_metrics, objective_named
 
 Transformation = Literal["crop", "flip"]
@@ -300,6 +300,12 @@ class NetworkSpec(StudySpec):
             *((METRICS, name) for name in train.metrics or ()),
         ]
         return tuple(dict.fromkeys(registry.reference(name) for registry, name in parts if registry.is_custom(name)))
+
+    def matched(self, point: Point) -> Match | None:
+        return match_depth(self, point.network, point.depth)
+
+    def at(self, point: Point) -> Self:
+        return super().at(point).model_copy(update={"match": MatchSettings()}) if self.match.quantity else self
 
     def settings(self) -> dict[str, Any]:
         """Return the spec without its name and the location of the data, whose content has a separate hash."""
