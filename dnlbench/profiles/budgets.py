@@ -92,7 +92,7 @@ class BestDepth:
     """The reason for missing optimal parameters."""
     ended: tuple[int, ...] = ()
     """Depths that trained for less than this budget."""
-    not_begun: tuple[int, ...] = ()
+    not_started: tuple[int, ...] = ()
     """Depths whose first epoch needs more than this budget."""
 
     @property
@@ -220,8 +220,8 @@ def _best_depths(network: str, depths: Mapping[int, Sequence[_Curve]], budget: B
     ends = {depth: math.exp(min(curve.spent[-1] for curve in curves)) for depth, curves in depths.items()}
     last = 0.0
     for at in sorted(ends.values()):
-        begun = [depth for depth in sorted(depths) if starts[depth] <= at * (1 + _ROUNDING)]
-        known = [depth for depth in begun if ends[depth] >= at * (1 - _ROUNDING)]
+        started = [depth for depth in sorted(depths) if starts[depth] <= at * (1 + _ROUNDING)]
+        known = [depth for depth in started if ends[depth] >= at * (1 - _ROUNDING)]
         if at < APART * last or len(known) < 2:
             continue
         last = at
@@ -236,8 +236,8 @@ def _best_depths(network: str, depths: Mapping[int, Sequence[_Curve]], budget: B
             members=tuple(known[index] for index in best.members),
             optimal_parameters=optimum,
             no_optimum=reason,
-            ended=tuple(depth for depth in begun if depth not in known),
-            not_begun=tuple(depth for depth in sorted(depths) if depth not in begun),
+            ended=tuple(depth for depth in started if depth not in known),
+            not_started=tuple(depth for depth in sorted(depths) if depth not in started),
         )
 
 

@@ -122,7 +122,7 @@ def _optimal_parameters(best: BestDepth) -> str:
 def _missing(best: BestDepth) -> str:
     parts = [
         f"{', '.join(map(str, depths))}: {reason}"
-        for depths, reason in ((best.ended, "trained for less"), (best.not_begun, "first epoch costs more"))
+        for depths, reason in ((best.ended, "trained for less"), (best.not_started, "first epoch costs more"))
         if depths
     ]
     return "; ".join(parts) or units.NOTHING

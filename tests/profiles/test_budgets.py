@@ -43,7 +43,7 @@ def curve(run: RunRecord, cost: float, epochs: int) -> tuple[EpochRecord, ...]:
 
 
 def loss_at(depth: int, seed: int, operations: float) -> float:
-    return SCALE[depth] * NOISE[seed] * operations**-0.4
+    return SCALE[depth] * NOISE[seed] * math.exp(-0.4 * math.log(operations))
 
 
 def best(runs: Sequence[RunRecord], budget: Budget = FLOPS) -> list[BestDepth]:
@@ -81,7 +81,7 @@ def test_depths_are_compared_at_equal_time_too(make_profile: MakeProfile) -> Non
 
 def test_depths_that_cannot_be_compared_are_listed(make_profile: MakeProfile) -> None:
     found = best(planted(make_profile, {2: 1e6, 4: 2e6, 8: 9e6}))
-    assert [(each.ended, tuple(each.losses), each.not_begun) for each in found] == [
+    assert [(each.ended, tuple(each.losses), each.not_started) for each in found] == [
         ((), (2, 4), (8,)),
         ((2,), (4, 8), ()),
     ]

@@ -301,12 +301,6 @@ class NetworkSpec(StudySpec):
         ]
         return tuple(dict.fromkeys(registry.reference(name) for registry, name in parts if registry.is_custom(name)))
 
-    def matched(self, point: Point) -> Match | None:
-        return match_depth(self, point.network, point.depth)
-
-    def at(self, point: Point) -> Self:
-        return super().at(point).model_copy(update={"match": MatchSettings()}) if self.match.quantity else self
-
     def settings(self) -> dict[str, Any]:
         """Return the spec without its name and the location of the data, whose content has a separate hash."""
         return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
@@ -411,6 +405,12 @@ class TrainingSpec(NetworkSpec):
         settings = super().run_settings()
         excluded = {"last_epochs"} if self.train.schedule == "cosine" else {"last_epochs", "epochs"}
         return {**settings, "train": {key: value for key, value in settings["train"].items() if key not in excluded}}
+
+    def matched(self, point: Point) -> Match | None:
+        return match_depth(self, point.network, point.depth)
+
+    def at(self, point: Point) -> Self:
+        return super().at(point).model_copy(update={"match": MatchSettings()}) if self.match.quantity else self
 
     @model_validator(mode="after")
     def _budgets_can_be_matched(self) -> Self:
