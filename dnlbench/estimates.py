@@ -258,8 +258,8 @@ def _design(work: Mapping[Point, float]) -> tuple[NDArray[np.float64], NDArray[n
     """Return the columns of ``mu``, ``a`` and ``b`` with one row per point, and the prior precision of each column."""
     import numpy as np
 
-    networks = list(dict.fromkeys(point.network for point in work))
-    one_hot = np.array([[float(point.network == network) for network in networks] for point in work])
+    networks = list(dict.fromkeys(point.series for point in work))
+    one_hot = np.array([[float(point.series == network) for network in networks] for point in work])
     logs = np.log(np.array(list(work.values())))
     design = np.hstack([np.ones((len(work), 1)), one_hot, one_hot * (logs - logs.mean())[:, None]])
     return design, np.repeat([0.0, NETWORK_SD**-2, SLOPE_SD**-2], [1, len(networks), len(networks)])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from dnlbench.events import DataInfo, PointMemory
 from dnlbench.spec import content_hash, spec_hash
 from dnlbench.studies import STUDIES, Estimate, Point, Study, StudySpec
-from dnlbench.studies.base import InputShape, Match
+from dnlbench.studies.base import InputShape, Match, Settings, settings_of
+
+LONGEST_LABEL = 60
+"""Maximum number of characters of the settings in a run id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Run:
 def title(runs: Sequence[Run]) -> str:
     """Return a title of runs of one point: ``densenet L=8 seed 3``, ``… seeds 0–4``, ``… seeds 0, 2``."""
     point, seeds = runs[0].point, [run.seed for run in runs]
-    return f"{point.network} L={point.depth} {_seeds(seeds)}"
+    return f"{point.title} {_seeds(seeds)}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -59,6 +62,11 @@ class Plan:
         return STUDIES[self.spec.study].of(self.spec.model_dump())
 
     @cached_property
+    def specs(self) -> Mapping[Settings, StudySpec]:
+        """The spec of each combination of the grid's values, without a grid."""
+        return {settings: self.spec.with_settings(settings) for settings in self.spec.sweep.settings}
+
+    @cached_property
     def spec_hash(self) -> str:
         """Hash of the spec."""
         return spec_hash(self.spec)
@@ -69,16 +77,17 @@ class Plan:
         return tuple(run for point in self.spec.points for run in self._runs_at(point))
 
     def _runs_at(self, point: Point) -> Iterator[Run]:
-        spec, matched = self.spec.at(point), self.spec.matched(point)
-        settings = self._run_settings if spec is self.spec else self._settings_of(spec)
+        spec, matched = self.spec_at(point), self.specs[point.settings].matched(point)
+        settings = self._settings[point.settings] if matched is None else self._settings_of(spec)
         for seed in self.spec.seeds:
-            identity = content_hash({"settings": settings, "point": asdict(point), "seed": seed}, digits=8)
+            identity = content_hash({"settings": settings, "point": point.identity, "seed": seed}, digits=8)
             run_id = f"{run_label(point, seed)}-{identity}"
             yield Run(run_id=run_id, point=point, seed=seed, epochs=spec.epochs, matched=matched)
 
     @cached_property
-    def _run_settings(self) -> dict[str, Any]:
-        return self._settings_of(self.spec)
+    def _settings(self) -> Mapping[Settings, Mapping[str, Any]]:
+        """What the runs of each combination of the grid's values depend on."""
+        return {settings: self._settings_of(spec) for settings, spec in self.specs.items()}
 
     def _settings_of(self, spec: StudySpec) -> dict[str, Any]:
         return {**spec.run_identity(), "workload_version": self.study.workload_version}
@@ -86,7 +95,7 @@ class Plan:
     @cached_property
     def settings_hash(self) -> str:
         """Hash of the settings that all runs share. Two sweeps with equal hashes can share their runs."""
-        return content_hash(self._run_settings, digits=16)
+        return content_hash(_without(self._settings_of(self.spec), self.spec.sweep.grid), digits=16)
 
     @cached_property
     def by_id(self) -> dict[str, Run]:
@@ -102,14 +111,20 @@ class Plan:
 
     def estimate(self, point: Point, shape: InputShape | None = None, classes: int | None = None) -> Estimate:
         """Estimate the cost of a run of this point. The estimate is more precise if shape and classes of the data are known."""
-        return self.study.estimate(self.spec.at(point), point, shape, classes)
+        return self.study.estimate(self.spec_at(point), point, shape, classes)
+
+    def spec_at(self, point: Point) -> StudySpec:
+        """Return the spec that the runs of a point compute."""
+        return self.specs[point.settings].at(point)
 
     def memory_bytes(self, data: DataInfo, measured: Iterable[PointMemory] = ()) -> dict[Point, int | None]:
         """Return the estimated memory of a run of each point: from the architecture, else from measurements, else None."""
-        known = {(each.network, each.depth): each.step_bytes for each in measured}
+        known = {(each.network, each.depth, settings_of(each.settings)): each.step_bytes for each in measured}
         estimates = {point: self.estimate(point, data.input_shape, data.classes) for point in self.spec.points}
         return {
-            point: known.get((point.network, point.depth)) if each.memory_bytes is None else each.memory_bytes
+            point: known.get((point.network, point.depth, point.settings))
+            if each.memory_bytes is None
+            else each.memory_bytes
             for point, each in estimates.items()
         }
 
@@ -126,6 +141,17 @@ class Plan:
 
 
 def run_label(point: Point, seed: int) -> str:
-    """Return the readable part of a run's id: ``densenet-L8-s0``."""
-    network = re.sub(r"[^A-Za-z0-9_-]+", "-", point.network)
-    return f"{network}-L{point.depth}-s{seed}"
+    """Return the readable part of a run's id: ``densenet-L8-s0``, ``densenet-L8-lr0.01-s0``."""
+    network, settings = point.network, point.series.removeprefix(point.network).replace("=", "")
+    grid = re.sub(r"[^A-Za-z0-9_.+-]+", "-", settings)[:LONGEST_LABEL]
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', network)}-L{point.depth}{grid}-s{seed}"
+
+
+def _without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """Return nested tables without some dotted keys."""
+    result: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = [key.partition(".")[2] for key in keys if key.partition(".")[0] == name]
+        if "" not in inner:
+            result[name] = _without(value, inner) if inner and isinstance(value, Mapping) else value
+    return result

@@ -53,7 +53,7 @@ def _series(
     source: Source, index: int, points: Sequence[BudgetPoint], identities: Identities, divisor: float
 ) -> Iterator[Series]:
     for network in identities.networks:
-        group = sorted((each for each in points if each.point.network == network), key=lambda each: each.spent)
+        group = sorted((each for each in points if each.point.series == network), key=lambda each: each.spent)
         if group:
             identity = identities.network(network, index)
             yield Series(

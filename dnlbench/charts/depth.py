@@ -118,7 +118,7 @@ class _Builder:
     def _points(self, source: Source) -> Mapping[tuple[str, int], IntervalRecord]:
         """Return the finite means by network and depth, sorted by depth."""
         points = sorted(source.summary.points, key=lambda point: point.depth)
-        records = {(p.network, p.depth): p.quantities.get(self.quantity.name) for p in points}
+        records = {(p.series, p.depth): p.quantities.get(self.quantity.name) for p in points}
         return {key: each for key, each in records.items() if each is not None and math.isfinite(each.mean)}
 
     def _measured(self, source: Source, network: str, identity: Identity) -> Iterator[Series]:
@@ -130,7 +130,7 @@ class _Builder:
         elif points:
             yield mean
         means = dict(zip(mean.x, mean.y, strict=True))
-        for depth in sorted({run.depth for run in source.runs if run.network == network and is_failed(run)}):
+        for depth in sorted({run.depth for run in source.runs if run.series == network and is_failed(run)}):
             yield Series(
                 key=f"{mean.key} L={depth} failed",
                 label=f"{mean.label} L={depth} failed",
@@ -144,7 +144,7 @@ class _Builder:
             )
 
     def _mean(self, source: Source, identity: Identity, points: Mapping[int, IntervalRecord]) -> Series:
-        fitted = {fit.network for _, of, fit in self.fits() if of is source and fit.is_fitted and fitted_model(fit)}
+        fitted = {fit.series for _, of, fit in self.fits() if of is source and fit.is_fitted and fitted_model(fit)}
         counts = {each.n for each in points.values()}
         return Series(
             key=source.name(identity.label),
@@ -164,7 +164,7 @@ class _Builder:
         return unknown if bound is None else bound / self.scale[0]
 
     def _seeds(self, source: Source, mean: Series) -> Iterator[Series]:
-        runs = [run for run in source.runs if run.network == mean.identity.label]
+        runs = [run for run in source.runs if run.series == mean.identity.label]
         by_depth = {depth: values_of([r for r in runs if r.depth == depth], self.quantity) for depth in mean.x}
         seeds = sorted({seed for values in by_depth.values() for seed in values})
         for seed in seeds if len(seeds) > 1 else ():
@@ -180,7 +180,7 @@ class _Builder:
             )
 
     def _fit(self, source: Source, fit: FitRecord, measured: Sequence[Series]) -> Iterator[Series]:
-        of = _named(measured, source.name(fit.network))
+        of = _named(measured, source.name(fit.series))
         if of is None or not fit.is_fitted or not fit.depths:
             return
         model = fitted_model(fit)
@@ -197,7 +197,7 @@ class _Builder:
 
     def _exponent(self, source: Source, record: CostRecord, cost: Cost, measured: Sequence[Series]) -> Iterator[Series]:
         """Yield ``c · L^q`` through the center of the points at the depths of the fit."""
-        of = _named(measured, source.name(record.network))
+        of = _named(measured, source.name(record.series))
         if of is None or record.exponent is None:
             return
         slope = -record.exponent if cost.inverse else record.exponent
@@ -253,7 +253,7 @@ class _Builder:
         for _, source, record, _ in self.exponents():
             if record.left_out and not record.problem:
                 runs = units.counted(record.left_out, "run")
-                yield f"{source.name(record.network)}: the exponent excludes {runs} with different execution settings."
+                yield f"{source.name(record.series)}: the exponent excludes {runs} with different execution settings."
         for source in self.sources if self.costs else ():
             sizes = sorted({run.pack_size for run in source.runs if run.pack_size is not None and run.pack_size > 1})
             if sizes:
@@ -266,11 +266,11 @@ class _Builder:
         for _, source, fit in self.fits():
             if fit.problem:
                 result = "order" if fit.model == "power" else "limit"
-                missing.setdefault((result, fit.problem), []).append(source.name(fit.network))
+                missing.setdefault((result, fit.problem), []).append(source.name(fit.series))
             else:
-                yield f"{source.name(fit.network)}: {fit_words(fit, self.quantity)}"
+                yield f"{source.name(fit.series)}: {fit_words(fit, self.quantity)}"
         for _, source, record, cost in self.exponents():
-            network = source.name(record.network)
+            network = source.name(record.series)
             if record.problem:
                 missing.setdefault(("exponent", record.problem), []).append(network)
             elif record.exponent is not None:

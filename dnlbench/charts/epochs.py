@@ -91,7 +91,7 @@ def epoch_charts(
     for index, source in enumerate(sources):
         for point, runs in _by_point(source.runs).items():
             identity = identities.point(point, index, alone=True)
-            key = (point.network, source.data if several else "")
+            key = (point.series, source.data if several else "")
             groups.setdefault(key, []).extend(_source_series(source, runs, metric, over, identity))
     everything = [each for series in groups.values() for each in series]
     combined = chart_of(everything, metric, over, sources=sources, log=log)

@@ -55,7 +55,7 @@ class LiveCharts:
         series = self._series(view, identities, run.point, seeds, metric, over)
         background = [each for each in series if each.role == "mean"]
         curve = run_series(_curve(run, view.histories[run.run_id], metric), over, _steps(view))
-        network = identities.networks.index(run.point.network) + 1  # a color different from the mean's
+        network = identities.networks.index(run.point.series) + 1  # a color different from the mean's
         identity = Identity(label=curve.label, index=identities.points.index(run.point) + 1, network=network)
         foreground = [replace(curve, role="mean", identity=identity)] if curve.x else []
         return chart_of([*background, *foreground], metric, over, subject=run.title, empty="no epoch has finished yet")

@@ -110,12 +110,14 @@ def sources_of(profiles: Sequence[Profile], letters: Sequence[str] = ()) -> tupl
 def _labeled(profiles: Sequence[Profile]) -> Iterator[Profile]:
     """Yield the profiles with short, distinct network names."""
     labels: dict[str, str] = {}
-    for network in dict.fromkeys(run.network for profile in profiles for run in profile.runs):
+    for network in dict.fromkeys(run.series for profile in profiles for run in profile.runs):
         short = label(network)
         labels[network] = short if short not in labels.values() else f"{short} ({len(labels) + 1})"
 
     def named(records: tuple[R, ...]) -> tuple[R, ...]:
-        return tuple(each.model_copy(update={"network": labels.get(each.network, "")}) for each in records)
+        return tuple(
+            each.model_copy(update={"network": labels.get(each.series, ""), "settings": {}}) for each in records
+        )
 
     for profile in profiles:
         if all(network == short for network, short in labels.items()):
@@ -138,7 +140,7 @@ class Identities:
     def of(cls, points: Iterable[Point]) -> Identities:
         """Keep networks in the order of the sources; sort depths."""
         known = tuple(dict.fromkeys(points))
-        networks = tuple(dict.fromkeys(point.network for point in known))
+        networks = tuple(dict.fromkeys(point.series for point in known))
         return cls(networks, tuple(sorted({point.depth for point in known})), known)
 
     @classmethod
@@ -153,9 +155,9 @@ class Identities:
     def point(self, point: Point, profile: int = 0, *, alone: bool = False) -> Identity:
         """Return the identity of a network at a depth. ``alone``: the chart shows this network only."""
         return Identity(
-            label=f"L={point.depth}" if alone else f"{point.network} L={point.depth}",
+            label=f"L={point.depth}" if alone else f"{point.series} L={point.depth}",
             index=self.depths.index(point.depth) if alone else self.points.index(point),
-            network=self.networks.index(point.network),
+            network=self.networks.index(point.series),
             depth=(self.depths.index(point.depth), len(self.depths)),
             profile=profile,
         )
@@ -184,7 +186,7 @@ def failed_note(sources: Sequence[Source]) -> tuple[str, ...]:
     for source in sources:
         for run in source.runs:
             if is_failed(run):
-                failed.append(source.name(f"{run.network} L={run.depth} seed {run.seed} {_failure(run)}"))
+                failed.append(source.name(f"{run.series} L={run.depth} seed {run.seed} {_failure(run)}"))
             elif run.status != "ok" and source.final:
                 counts[run.status] += 1
     notes = []

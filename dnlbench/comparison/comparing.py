@@ -26,7 +26,7 @@ from dnlbench.comparison.rounding import allow_other_execution
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats import RatioTest, count_families, holm_over_families
-from dnlbench.studies import Point, Quantity
+from dnlbench.studies import Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,9 @@ def compare(
         new_failures=tuple(run for pair in points for run in pair.new_failures),
         unfinished=(
             *(run for pair in points for run in pair.unfinished),
-            *((point.network, run.depth, run.seed) for point, runs in missing.items() for run in succeeded(runs)),
+            *((point.series, run.depth, run.seed) for point, runs in missing.items() for run in succeeded(runs)),
         ),
-        missing=tuple((point.network, point.depth) for point in missing),
+        missing=tuple((point.series, point.depth) for point in missing),
         families=count_families(families),
         match=match,
     )
@@ -149,7 +149,7 @@ def _common_points(reference: Profile, candidate: Profile, ours: Points, theirs:
 
 
 def _with_missing(result: Overall, missing: Points) -> Overall:
-    depths = [str(point.depth) for point in missing if point.network == result.network]
+    depths = [str(point.depth) for point in missing if point.series == result.network]
     if not depths:
         return result
     text = f"leaves out L={', '.join(depths)}: not in the candidate"
@@ -159,17 +159,15 @@ def _with_missing(result: Overall, missing: Points) -> Overall:
 def _by_network(points: Iterable[PointPair]) -> dict[str, list[PointPair]]:
     networks: dict[str, list[PointPair]] = {}
     for pair in points:
-        networks.setdefault(pair.point.network, []).append(pair)
+        networks.setdefault(pair.point.series, []).append(pair)
     return networks
 
 
 def _in_order(cells: Iterable[Cell], points: Iterable[PointPair], quantities: list[Quantity]) -> tuple[Cell, ...]:
     """Sort by quantity, then in the order of the reference's points, which need not be grouped by network."""
-    positions = {pair.point: index for index, pair in enumerate(points)}
+    positions = {(pair.point.series, pair.point.depth): index for index, pair in enumerate(points)}
     ranks = {quantity.name: rank for rank, quantity in enumerate(quantities)}
-    return tuple(
-        sorted(cells, key=lambda c: (ranks[c.quantity.name], positions[Point(network=c.network, depth=c.depth)]))
-    )
+    return tuple(sorted(cells, key=lambda c: (ranks[c.quantity.name], positions[c.network, c.depth])))
 
 
 def _title(profile: Profile) -> str:

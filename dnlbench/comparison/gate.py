@@ -155,7 +155,7 @@ def _by_contrast(candidate: Candidate, rule: Rule) -> Iterator[_Case]:
         contrast
         for contrast in candidate.contrasts
         if contrast.quantity.name == rule.quantity
-        and (contrast.point.network == contrast.against.network) == (rule.scope == "depth")
+        and (contrast.point.series == contrast.against.series) == (rule.scope == "depth")
     ]
     for contrast in contrasts:
         yield _contrast(candidate, rule, contrast)
@@ -178,7 +178,7 @@ def _contrast(candidate: Candidate, rule: Rule, contrast: Contrast) -> _Case:
     return _Case(
         rule=rule,
         candidate=candidate.candidate,
-        network=point.network if within_network else f"{point.network} / {against.network}",
+        network=point.series if within_network else f"{point.series} / {against.series}",
         depths=(against.depth, point.depth) if within_network else (point.depth,),
         tolerance=rule.tolerance,
         tolerated=contrast.quantity.tolerance if rule.tolerance == 0 else 0.0,

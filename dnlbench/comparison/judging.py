@@ -35,7 +35,7 @@ def make_cell(quantity: Quantity, pair: PointPair, test: RatioTest, p_adjusted: 
     verdict, reason = _verdict(quantity, test, p_adjusted, failed=failed, advisory=advisory, rounding=rounding)
     left_out = seeds_left_out(*pair.values(quantity)) if test.paired else ""
     return Cell(
-        network=pair.point.network,
+        network=pair.point.series,
         depth=pair.point.depth,
         quantity=quantity,
         reference=means[0],
@@ -71,7 +71,7 @@ def make_overall(
     failed = [f"seed {run.seed} {run.status} at L={run.depth}" for pair in depths for run in pair.new_failures if main]
     verdict, reason = _verdict(quantity, tested.test, p_adjusted, failed=failed, advisory=tested.advisory)
     return Overall(
-        network=depths[0].point.network,
+        network=depths[0].point.series,
         quantity=quantity,
         depths=tuple(pair.point.depth for pair in tested.depths),
         seeds=tested.seeds,

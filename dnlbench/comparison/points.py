@@ -108,14 +108,14 @@ class PointPair:
         """Runs that succeeded in the reference and failed in the candidate, without unfinished ones."""
         for run in self._well_in_the_reference():
             if run.status not in ("ok", *_UNFINISHED):
-                yield NewFailure(network=self.point.network, depth=run.depth, seed=run.seed, status=run.status)
+                yield NewFailure(network=self.point.series, depth=run.depth, seed=run.seed, status=run.status)
 
     @property
     def unfinished(self) -> Iterator[tuple[str, int, int]]:
         """Network, depth and seed of runs that succeeded in the reference and are unfinished in the candidate."""
         finished = {run.seed for run in self.candidate if run.status not in _UNFINISHED}
         return (
-            (self.point.network, run.depth, run.seed) for run in succeeded(self.reference) if run.seed not in finished
+            (self.point.series, run.depth, run.seed) for run in succeeded(self.reference) if run.seed not in finished
         )
 
     def _well_in_the_reference(self) -> Iterator[RunRecord]:
@@ -158,7 +158,7 @@ def matched_points(
 
 
 def _chosen(points: Points, index: int, networks: tuple[str, str] | None) -> str:
-    known = list(dict.fromkeys(point.network for point in points))
+    known = list(dict.fromkeys(point.series for point in points))
     if networks is not None and networks[index] not in known:
         raise NotComparableError(f"the {ROLES[index]} has no network {networks[index]!r}: it has {', '.join(known)}")
     if networks is None and len(known) > 1:
@@ -170,7 +170,7 @@ def _chosen(points: Points, index: int, networks: tuple[str, str] | None) -> str
 
 
 def _renamed(points: Points, network: str, name: str) -> Points:
-    return {Point(network=name, depth=point.depth): runs for point, runs in points.items() if point.network == network}
+    return {Point(network=name, depth=point.depth): runs for point, runs in points.items() if point.series == network}
 
 
 def _nothing_in_common(ours: Points, theirs: Points, match: Match) -> str:
@@ -183,4 +183,4 @@ def _nothing_in_common(ours: Points, theirs: Points, match: Match) -> str:
 
 
 def _named(points: Iterable[Point]) -> str:
-    return ", ".join(f"{point.network} L={point.depth}" for point in points)
+    return ", ".join(point.title for point in points)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -226,6 +226,8 @@ class PointMemory(BaseModel):
 
     network: str
     depth: int
+    settings: dict[str, Any] = {}
+    """Values of the grid; empty without one."""
     step_bytes: int
     """Peak memory of a training step on a full batch."""
 

@@ -100,7 +100,7 @@ def check_memory(
     crowded = _concurrent_run_warnings(
         devices_with_memory, of_packs, kind, each=ceil(seeds / pack_size), devices=len(devices)
     )
-    unmeasured = ", ".join(dict.fromkeys(point.network for point, need in run_bytes.items() if need is None))
+    unmeasured = ", ".join(dict.fromkeys(point.series for point, need in run_bytes.items() if need is None))
     unknown = (
         [f"the memory of {unmeasured} cannot be estimated, so it was not checked whether its runs fit"]
         if unmeasured
@@ -197,7 +197,7 @@ def _names(points: Iterable[Point]) -> str:
     """``densenet L=64, 128 and plain L=128``."""
     depths: dict[str, set[int]] = {}
     for point in points:
-        depths.setdefault(point.network, set()).add(point.depth)
+        depths.setdefault(point.series, set()).add(point.depth)
     return " and ".join(f"{network} L={_listed(sorted(of_network))}" for network, of_network in depths.items())
 
 

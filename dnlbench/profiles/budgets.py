@@ -149,7 +149,7 @@ def best_depths(runs: Iterable[RunRecord], metric: str, budget: Budget, samples:
     for point, group in by_point(_counted(runs, budget)).items():
         curves = [curve for run in group if (curve := _curve(run, metric, budget, samples))]
         if curves:
-            networks.setdefault(point.network, {})[point.depth] = curves
+            networks.setdefault(point.series, {})[point.depth] = curves
     return tuple(best for network, depths in networks.items() for best in _best_depths(network, depths, budget))
 
 

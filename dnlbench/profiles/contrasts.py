@@ -42,9 +42,8 @@ class Contrast:
     def record(self) -> ContrastRecord:
         ratio, p = self.test.ratio, self.test.p
         return ContrastRecord(
-            network=self.point.network,
-            depth=self.point.depth,
-            against=PointRecord(network=self.against.network, depth=self.against.depth),
+            **self.point.identity,
+            against=PointRecord(**self.against.identity),
             quantity=self.quantity.name,
             ratio=ratio and ratio.estimate,
             low=ratio and ratio.low,
@@ -71,16 +70,17 @@ def contrasts_of(runs: Sequence[RunRecord], quantity: Quantity) -> tuple[Contras
 
 
 def _depths(points: Runs) -> Iterator[tuple[Point, Point]]:
-    for network in dict.fromkeys(point.network for point in points):
-        at_depths = sorted((point for point in points if point.network == network), key=lambda point: point.depth)
+    for network in dict.fromkeys(point.series for point in points):
+        at_depths = sorted((point for point in points if point.series == network), key=lambda point: point.depth)
         yield from pairwise(at_depths)
 
 
 def _networks(points: Runs) -> Iterator[tuple[Point, Point]]:
-    first, *others = dict.fromkeys(point.network for point in points) or [""]
+    first, *others = dict.fromkeys(point.series for point in points) or [""]
+    of_first = {point.depth: point for point in points if point.series == first}
     for network in others:
-        for point in sorted((point for point in points if point.network == network), key=lambda point: point.depth):
-            if (against := Point(network=first, depth=point.depth)) in points:
+        for point in sorted((point for point in points if point.series == network), key=lambda point: point.depth):
+            if against := of_first.get(point.depth):
                 yield against, point
 
 
@@ -88,7 +88,7 @@ def _test(points: Runs, quantity: Quantity, against: Point, point: Point) -> Rat
     ours, theirs = values_of(points[against], quantity), values_of(points[point], quantity)
     if not ours or not theirs:
         empty = against if not ours else point
-        return RatioTest(problem=f"no finished run of {empty.network} at L={empty.depth}")
+        return RatioTest(problem=f"no finished run of {empty.series} at L={empty.depth}")
     return ratio_test(ours, theirs, may_be_paired=True)
 
 
@@ -111,7 +111,7 @@ def _contrast(
     else:
         verdict, reason = judge(test.ratio, quantity, p_adjusted)
     ours, theirs = (values_of(points[each], quantity) for each in pair)
-    names = tuple(f"at {each.network} L={each.depth}" for each in pair)
+    names = tuple(f"at {each.series} L={each.depth}" for each in pair)
     left_out = seeds_left_out(ours, theirs, (names[0], names[1])) if test.paired and not any(diverged_seeds) else ""
     return Contrast(
         quantity=quantity,
@@ -131,4 +131,4 @@ def _seeds(runs: Sequence[RunRecord], status: str) -> set[int]:
 
 
 def _diverged(seeds: set[int], point: Point) -> str:
-    return f"{seeds_text(seeds)} diverged at {point.network} L={point.depth}"
+    return f"{seeds_text(seeds)} diverged at {point.series} L={point.depth}"

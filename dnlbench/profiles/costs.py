@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dnlbench.profiles.hardware import single
 from dnlbench.profiles.model import CostRecord, RunRecord
-from dnlbench.profiles.values import CURRENT, Method, values_of
+from dnlbench.profiles.values import CURRENT, Method, series_of, values_of
 from dnlbench.stats import fit_exponent, mean_interval
 from dnlbench.studies import Cost, Quantity, Study
 
@@ -19,10 +20,8 @@ MOST_DEPTHS = 3
 _EXECUTION = ("threads", "jobs", "shared_device", "pack_size")
 
 
-def fit_cost(
-    network: str, runs: Sequence[RunRecord], cost: Cost, study: Study, method: Method = CURRENT
-) -> CostRecord | None:
-    """Fit the exponent of one cost of one network: the mean of the slopes of the seeds.
+def fit_cost(runs: Sequence[RunRecord], cost: Cost, study: Study, method: Method = CURRENT) -> CostRecord | None:
+    """Fit the exponent of one cost of one series: the mean of the slopes of the seeds.
 
     Only runs with the most common execution (hardware, threads, concurrent runs, pack size) count. A seed counts if it has a
     value at each of the depths. The seeds of a pack share its measurements and count once.
@@ -38,7 +37,7 @@ def fit_cost(
     left_out = len(valued) - len(alike)
     curves = _costs_by_seed(alike, quantity, cost, method)
     depths = tuple(sorted({depth for curve in curves.values() for depth in curve})[-MOST_DEPTHS:])
-    start = {"network": network, "quantity": cost.quantity, "depths": depths, "left_out": left_out}
+    start: dict[str, Any] = {**series_of(runs), "quantity": cost.quantity, "depths": depths, "left_out": left_out}
     if len(depths) < 2:
         apart = f"; {left_out} runs ran under other conditions and are not comparable" if left_out else ""
         return CostRecord(**start, problem=f"an exponent needs at least 2 depths, not {len(depths)}{apart}")

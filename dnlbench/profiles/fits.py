@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnlbench.profiles.model import FitRecord, RunRecord
-from dnlbench.profiles.values import CURRENT, Method, interval_of, values_of
+from dnlbench.profiles.values import CURRENT, Method, interval_of, series_of, values_of
 from dnlbench.stats import (
     ORDERS,
     Interval,
@@ -31,7 +31,6 @@ Samples = Mapping[int, Mapping[int, float]]
 
 
 def fit_over_depth(
-    network: str,
     runs: Sequence[RunRecord],
     depth_fit: DepthFit,
     study: Study,
@@ -40,14 +39,14 @@ def fit_over_depth(
     method: Method = CURRENT,
     classes: int | None = None,
 ) -> FitRecord:
-    """Fit one quantity of one network over depth. A record without a fit contains the reason.
+    """Fit one quantity of one series over depth, from one or more runs. A record without a fit contains the reason.
 
     Only the runs in ``timed`` have comparable throughputs; None: all. ``classes`` is None for data without classes.
     """
     quantity = _named(study, depth_fit.quantity)
     samples = _samples(runs, quantity)
     start: dict[str, Any] = {
-        "network": network,
+        **series_of(runs),
         "quantity": depth_fit.quantity,
         "model": depth_fit.model,
         "depths": tuple(samples),

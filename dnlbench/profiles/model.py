@@ -14,9 +14,9 @@ from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
 from dnlbench.studies import STUDIES, FitModel, Point, Study
 from dnlbench.studies.added import completed
-from dnlbench.studies.base import Match
+from dnlbench.studies.base import Match, series_name, settings_of
 
-SCHEMA = "dnlbench.profile/1"
+SCHEMA = "dnlbench.profile/2"
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -24,6 +24,29 @@ class Record(BaseModel):
     """Part of a profile. Non-finite numbers are the strings "NaN", "Infinity" and "-Infinity"."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", populate_by_name=True)
+
+
+class SeriesRecord(Record):
+    """A network with its settings of the grid."""
+
+    network: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Values of the sweep's grid by dotted key. Empty without a grid, and in profiles of versions before 0.8."""
+
+    @property
+    def series(self) -> str:
+        """Name of the network with its settings; see `dnlbench.studies.base.Point.series`."""
+        return series_name(self.network, self.settings)
+
+
+class PointRecord(SeriesRecord):
+    """A network with its settings at a depth."""
+
+    depth: Positive
+
+    @property
+    def point(self) -> Point:
+        return Point(network=self.network, depth=self.depth, settings=settings_of(self.settings))
 
 
 class AttemptRecord(Record):
@@ -47,12 +70,10 @@ class AttemptRecord(Record):
     """Number of training steps of the next epoch taken over too."""
 
 
-class RunMetadata(Record):
+class RunMetadata(PointRecord):
     """The identity, status and device of a run."""
 
     run_id: str
-    network: str
-    depth: Positive
     seed: Count
     status: RunStatus
     device: str | None
@@ -60,10 +81,6 @@ class RunMetadata(Record):
     device_name: str | None = None
     node: Node | None = None
     """The cluster machine; None for the ``machine`` of the profile."""
-
-    @property
-    def point(self) -> Point:
-        return Point(network=self.network, depth=self.depth)
 
 
 class MatchRecord(Record):
@@ -143,11 +160,9 @@ class IntervalRecord(Record):
         return Interval(estimate=self.mean, low=self.low, high=self.high, n=self.n)
 
 
-class PointSummary(Record):
+class PointSummary(PointRecord):
     """The runs of one network at one depth, summarized over seeds."""
 
-    network: str
-    depth: Positive
     parameters: Count | None
     statuses: dict[str, Count]
     """Number of runs by status."""
@@ -160,10 +175,9 @@ class PointSummary(Record):
     profiles of versions before 0.7 such runs count."""
 
 
-class FitRecord(Record):
+class FitRecord(SeriesRecord):
     """The fit of a quantity over depth for one network. Intervals are at 95 %; None: not determined."""
 
-    network: str
     quantity: str
     model: FitModel
     """``power``: ``C L^-order``. ``limit``: a curve of a form that fits. ``curve-limit``: ``limit + C L^-order``. See
@@ -241,10 +255,9 @@ class FitRecord(Record):
         return not (self.problem or self.refused)
 
 
-class CostRecord(Record):
+class CostRecord(SeriesRecord):
     """The growth ``L^exponent`` of a cost with depth for one network; see `dnlbench.studies.Cost`."""
 
-    network: str
     quantity: str
     depths: tuple[Positive, ...]
     """The largest depths, over which the exponent is fitted."""
@@ -259,13 +272,6 @@ class CostRecord(Record):
     """Number of excluded runs, with other hardware, threads, concurrent runs or pack size than most."""
     problem: str = ""
     """The reason for a missing exponent; empty if there is one."""
-
-
-class PointRecord(Record):
-    """A network at a depth."""
-
-    network: str
-    depth: Positive
 
 
 class ContrastRecord(PointRecord):

@@ -92,8 +92,7 @@ def run_record(
     open_end = None if live or not history.attempts else NOT_ENDED
     return RunRecord(
         run_id=run.run_id,
-        network=run.point.network,
-        depth=run.point.depth,
+        **run.point.identity,
         seed=run.seed,
         matched=MatchRecord(**asdict(run.matched)) if run.matched else None,
         status=ended.status if ended else _status_so_far(history, live=live),

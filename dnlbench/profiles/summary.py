@@ -13,7 +13,7 @@ from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_over_depth
 from dnlbench.profiles.hardware import Hardware, alike, count_hardware
 from dnlbench.profiles.model import ContrastRecord, IntervalRecord, PointSummary, RunRecord, Summary
-from dnlbench.profiles.values import CURRENT, Method, by_point, interval_of, values_of
+from dnlbench.profiles.values import CURRENT, Method, by_point, interval_of, series_of, values_of
 from dnlbench.studies import Quantity, Study
 from dnlbench.studies.base import OverEpochs
 
@@ -54,13 +54,12 @@ def summarize(
     unknown data.
     """
     points = by_point(runs)
-    networks = {point.network: [run for run in runs if run.network == point.network] for point in points}
-    ranks = {network: count_hardware(_ok(group)) for network, group in networks.items()}
+    series = {point.series: [run for run in runs if run.series == point.series] for point in points}
+    ranks = {name: count_hardware(_ok(group)) for name, group in series.items()}
     return Summary(
-        points=tuple(_point(group, study.quantities, ranks[point.network], method) for point, group in points.items()),
+        points=tuple(_point(group, study.quantities, ranks[point.series], method) for point, group in points.items()),
         fits=tuple(
             fit_over_depth(
-                network,
                 group,
                 depth_fit,
                 study,
@@ -69,13 +68,13 @@ def summarize(
                 classes=classes,
             )
             for depth_fit in study.fits
-            for network, group in networks.items()
+            for group in series.values()
         ),
         costs=tuple(
             record
             for cost in study.costs
-            for network, group in networks.items()
-            if (record := fit_cost(network, group, cost, study, method)) is not None
+            for group in series.values()
+            if (record := fit_cost(group, cost, study, method)) is not None
         ),
         contrasts=contrast_records(runs, study),
     )
@@ -104,7 +103,7 @@ def _point(
                 mean=interval.estimate, low=interval.low, high=interval.high, n=interval.n
             )
     return PointSummary(
-        network=runs[0].network,
+        **series_of(runs),
         depth=runs[0].depth,
         parameters=next((run.parameters for run in runs if run.parameters is not None), None),
         statuses=dict(Counter(run.status for run in runs)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dnlbench.profiles.model import RunRecord
 from dnlbench.stats import Interval, log_mean_interval, mean_interval
@@ -34,6 +35,11 @@ def by_point(runs: Iterable[RunRecord]) -> dict[Point, list[RunRecord]]:
     for run in runs:
         points.setdefault(run.point, []).append(run)
     return points
+
+
+def series_of(runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """Return the network and settings of runs of one series, as fields of records."""
+    return {"network": runs[0].network, "settings": runs[0].settings}
 
 
 def values_of(runs: Iterable[RunRecord], quantity: Quantity, method: Method = CURRENT) -> dict[int, float]:

@@ -21,7 +21,7 @@ def bounded(profile: Profile) -> list[Quantity]:
 
 def largest(profile: Profile, point: PointSummary, quantity: Quantity) -> float | None:
     """Return the largest value over the successful runs of a point; infinite if one is NaN, None without values."""
-    runs = (run for run in profile.runs if (run.network, run.depth, run.status) == (point.network, point.depth, "ok"))
+    runs = (run for run in profile.runs if (run.series, run.depth, run.status) == (point.series, point.depth, "ok"))
     values = [value for run in runs if isinstance(value := run.measurements.get(quantity.name), float)]
     return max((math.inf if math.isnan(value) else value for value in values), default=None)
 
@@ -55,7 +55,7 @@ def bound_notes(profile: Profile) -> Iterator[str]:
     yield "within bounds: the theory predicts 0; every run must stay within these bounds for rounding (largest values shown)"
     yield from (f"  {bound:.0e}: {', '.join(labels)}" for bound, labels in bounds.items())
     violations = [
-        f"bound exceeded at {point.network} L={point.depth}: {violation}"
+        f"bound exceeded at {point.series} L={point.depth}: {violation}"
         for point in profile.summary.points
         for violation in _violations(profile, point)
     ]

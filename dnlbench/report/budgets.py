@@ -64,7 +64,7 @@ def _front_row(
         else units.NOTHING
         for budget in budgets
     )
-    return [point.network, str(point.depth), value_text(quantity, value), *spent]
+    return [point.series, str(point.depth), value_text(quantity, value), *spent]
 
 
 def _best(profile: Profile, quantity: Quantity, best: Sequence[BestDepth]) -> Grid:

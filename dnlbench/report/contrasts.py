@@ -24,14 +24,14 @@ def contrast_grids(profile: Profile) -> Iterator[Grid]:
         if depths:
             title = f"{change_title(depths)}: {quantity.label}"
             yield _grid(title, depths, "ratio = deeper / shallower", quantity, f"{family}\n{SETTINGS}")
-        for first in dict.fromkeys(contrast.against.network for contrast in networks):
+        for first in dict.fromkeys(contrast.against.series for contrast in networks):
             title = f"Networks at equal depth: {quantity.label} relative to {first}"
             yield _grid(title, networks, f"ratio = network / {first}", quantity, family)
 
 
 def is_depth(contrast: ContrastRecord) -> bool:
     """Return True for a change with depth, False for a difference between networks."""
-    return contrast.network == contrast.against.network
+    return contrast.series == contrast.against.series
 
 
 def change_title(contrasts: Sequence[ContrastRecord]) -> str:
@@ -76,7 +76,7 @@ def _grid(title: str, contrasts: Sequence[ContrastRecord], ratio: str, quantity:
 
 def _row(contrast: ContrastRecord) -> list[str]:
     return [
-        contrast.network,
+        contrast.series,
         steps_text(contrast),
         str(contrast.n) if contrast.n else units.NOTHING,
         ratio_text(contrast.interval),
@@ -91,4 +91,4 @@ def _counted_tests(contrasts: Sequence[ContrastRecord]) -> str:
 
 
 def _where(contrasts: Sequence[ContrastRecord]) -> str:
-    return named([f"{contrast.network} L={steps_text(contrast)}" for contrast in contrasts], "rows")
+    return named([f"{contrast.series} L={steps_text(contrast)}" for contrast in contrasts], "rows")

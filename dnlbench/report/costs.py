@@ -15,7 +15,7 @@ def cost_grids(profile: Profile) -> Iterator[Grid]:
     study = profile.declared
     if all(record.problem for record in profile.summary.costs):
         return
-    networks = list(dict.fromkeys(record.network for record in profile.summary.costs))
+    networks = list(dict.fromkeys(record.series for record in profile.summary.costs))
     yield Grid(
         title="Cost vs. depth",
         columns=[
@@ -24,7 +24,7 @@ def cost_grids(profile: Profile) -> Iterator[Grid]:
             Column(head="seeds", numeric=True, drop_order=2),
             Column(head="fitted L", numeric=True, drop_order=1),
         ],
-        rows=[_row([r for r in profile.summary.costs if r.network == network], study.costs) for network in networks],
+        rows=[_row([r for r in profile.summary.costs if r.series == network], study.costs) for network in networks],
         note="\n".join(_reading(profile.summary.costs, study)),
     )
 
@@ -34,7 +34,7 @@ def _row(records: Sequence[CostRecord], costs: Sequence[Cost]) -> list[str]:
     by_cost = [by_quantity.get(cost.quantity) for cost in costs]
     fitted = [record for record in records if not record.problem]
     return [
-        records[0].network,
+        records[0].series,
         *(_exponent(record) if record else units.NOTHING for record in by_cost),
         _distinct([str(record.n) for record in fitted]),
         _distinct([", ".join(map(str, record.depths)) for record in fitted]),
@@ -63,7 +63,7 @@ def _reading(records: Sequence[CostRecord], study: Study) -> Iterator[str]:
     labels = {cost.quantity: cost.label for cost in study.costs}
     for record in records:
         if record.problem:
-            yield f"{labels[record.quantity]} of {record.network}: {record.problem}"
-    left_out = {record.network: record.left_out for record in records if record.left_out and not record.problem}
+            yield f"{labels[record.quantity]} of {record.series}: {record.problem}"
+    left_out = {record.series: record.left_out for record in records if record.left_out and not record.problem}
     for network, count in left_out.items():
         yield f"{network}: {units.counted(count, 'run')} with different execution settings excluded"

@@ -33,7 +33,7 @@ def fit_problems(profile: Profile) -> list[str]:
     networks: dict[tuple[str, str], list[str]] = {}
     for fit in profile.summary.fits:
         if fit.problem:
-            networks.setdefault((fit.quantity, fit.problem), []).append(fit.network)
+            networks.setdefault((fit.quantity, fit.problem), []).append(fit.series)
     return [
         f"no {'order' if powers[quantity] else 'depth limit'} of {quantities[quantity].label} of {', '.join(names)}: {problem}"
         for (quantity, problem), names in networks.items()
@@ -46,7 +46,7 @@ def refusals(profile: Profile, network: str) -> list[str]:
     return [
         f"{quantities[fit.quantity].label}: {fit.refused}; {best_words(fit, quantities[fit.quantity])}"
         for fit in profile.summary.fits
-        if fit.refused and fit.network == network
+        if fit.refused and fit.series == network
     ]
 
 
@@ -54,7 +54,7 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
     has_verdicts = any(fit.theory or fit.seen for fit in fits)
     rows = [
         [
-            fit.network,
+            fit.series,
             quantities[fit.quantity].label,
             f"{min(fit.depths)} … {max(fit.depths)}",
             units.bounded(fit.order, fit.order_low, fit.order_high),
@@ -86,7 +86,7 @@ def _local_orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) ->
     """Return the orders between successive depths, with their limit and its theoretical bound."""
     rows = [
         [
-            fit.network,
+            fit.series,
             quantities[fit.quantity].label,
             f"{min(fit.depths)} … {max(fit.depths)}",
             order_list(fit.local_orders),
@@ -186,16 +186,16 @@ def _reasons(fits: Sequence[FitRecord], quantity: Quantity) -> Iterator[str]:
     """Yield the reasons for missing limits, with the best measured value."""
     for fit in fits:
         if fit.refused:
-            yield f"{fit.network}: no limit: {fit.refused}; {best_words(fit, quantity)}"
+            yield f"{fit.series}: no limit: {fit.refused}; {best_words(fit, quantity)}"
         elif fit.undetermined:
-            yield f"{fit.network}: limit undetermined: {fit.undetermined}; {best_words(fit, quantity)}"
+            yield f"{fit.series}: limit undetermined: {fit.undetermined}; {best_words(fit, quantity)}"
 
 
 def _limit_row(fit: FitRecord) -> list[str]:
     if fit.refused:
-        return [fit.network, "none", _p(fit), *[units.NOTHING] * 4]
+        return [fit.series, "none", _p(fit), *[units.NOTHING] * 4]
     return [
-        fit.network,
+        fit.series,
         "undetermined" if fit.undetermined else units.bounded(fit.limit, fit.limit_low, fit.limit_high),
         _p(fit),
         units.number(fit.fitted_value),

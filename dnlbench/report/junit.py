@@ -59,7 +59,7 @@ def _totals(suites: Sequence[ET.Element]) -> dict[str, str]:
 
 
 def _run(run: RunRecord) -> ET.Element:
-    case = _case(run.network, f"L={run.depth} seed={run.seed}", _seconds(run))
+    case = _case(run.series, f"L={run.depth} seed={run.seed}", _seconds(run))
     if kind := PROBLEMS.get(run.status):
         first = run.error.message.partition("\n")[0] if run.error else run.status
         problem = ET.SubElement(case, kind, {"message": printable(f"{run.status}: {first}" if run.error else first)})

@@ -28,7 +28,7 @@ def plan_preview(
     shape, classes = (data.input_shape, data.classes) if data else (None, None)
     estimates = {point: plan.estimate(point, shape, classes) for point in plan.spec.points}
     matched = {point: plan.spec.matched(point) for point in plan.spec.points}
-    costs = {point: plan.spec.at(point).epochs * estimate.work for point, estimate in estimates.items()}
+    costs = {point: plan.spec_at(point).epochs * estimate.work for point, estimate in estimates.items()}
     cheapest = min(costs.values())
     columns = [
         Column(head="network"),
@@ -42,7 +42,7 @@ def plan_preview(
     ]
     rows = [
         [
-            point.network,
+            point.series,
             str(point.depth),
             str(len(plan.spec.seeds)),
             *([text.text if (text := matched[point]) else units.NOTHING] if any(matched.values()) else []),

@@ -90,7 +90,7 @@ def _further_grid(profile: Profile, title: str, shown: list[Quantity]) -> Grid:
     for point in profile.summary.points:
         largest = bounds.cells(profile, point, shown)
         means = (largest.get(q.name) or mean_text(q, point.quantities.get(q.name)) for q in shown)
-        rows.append([point.network, str(point.depth), *means])
+        rows.append([point.series, str(point.depth), *means])
     columns = [Column(head="network", no_wrap=True), Column(head="L", numeric=True)]
     columns += [
         Column(head=quantity_head(quantity), numeric=True, drop_order=len(shown) - index)
@@ -132,7 +132,7 @@ def _change_head(profile: Profile) -> str:
     """Return ``change per doubling`` if every step doubles the depth, else ``change from previous L``."""
     depths: dict[str, list[int]] = {}
     for point in sorted(profile.summary.points, key=lambda point: point.depth):
-        depths.setdefault(point.network, []).append(point.depth)
+        depths.setdefault(point.series, []).append(point.depth)
     doubling = all(b == 2 * a for each in depths.values() for a, b in pairwise(each))
     return "change per doubling" if doubling else "change from previous L"
 
@@ -183,7 +183,7 @@ def _row(profile: Profile, point: PointSummary, study: Study, shown: list[Quanti
     largest = bounds.cells(profile, point, shown)
     seeds, ok = sum(point.statuses.values()), point.statuses.get("ok", 0)
     return [
-        point.network,
+        point.series,
         str(point.depth),
         str(seeds) if ok == seeds else f"{ok} of {seeds}",
         units.count(point.parameters),
@@ -217,7 +217,7 @@ def _value(quantity: Quantity, record: IntervalRecord | None) -> str:
 
 def _change(profile: Profile, point: PointSummary, quantity: Quantity) -> str:
     """Return the relative change of the mean from the next smaller depth of the network, in percent."""
-    smaller = [p for p in profile.summary.points if p.network == point.network and p.depth < point.depth]
+    smaller = [p for p in profile.summary.points if p.series == point.series and p.depth < point.depth]
     current = point.quantities.get(quantity.name)
     previous = max(smaller, key=lambda p: p.depth).quantities.get(quantity.name) if smaller else None
     if current is None or previous is None or previous.mean <= 0:

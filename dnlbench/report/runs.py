@@ -51,7 +51,7 @@ def device_cell(runs: Sequence[RunRecord], point: PointSummary) -> str:
 
     Hardware-dependent results are those of the first model.
     """
-    network = [run for run in runs if run.network == point.network and run.status == "ok"]
+    network = [run for run in runs if run.series == point.series and run.status == "ok"]
     runs_at_point = [run for run in network if run.depth == point.depth]
     first = alike(runs_at_point, count_hardware(network))
     counts = Counter(short_model(run.device_name or run.device or "") for run in (*first, *runs_at_point))

@@ -31,8 +31,8 @@ def stability_sentences(profile: Profile, shown: Sequence[Quantity]) -> Iterator
     if declared is None or declared.norm not in [quantity.name for quantity in shown]:
         return
     measured = [point for point in profile.summary.points if declared.norm in point.quantities]
-    for network in dict.fromkeys(point.network for point in measured):
-        points = sorted((p for p in measured if p.network == network), key=lambda point: point.depth)
+    for network in dict.fromkeys(point.series for point in measured):
+        points = sorted((p for p in measured if p.series == network), key=lambda point: point.depth)
         if len(points) > 1:
             yield f"{network}: {_growth(points, declared.norm)}{_ratio(points[-1], declared.ratio)}"
     yield RULE
@@ -66,7 +66,7 @@ def never_learned_sentences(profile: Profile) -> Iterator[str]:
         losses_by_point.setdefault(run.point, []).append(loss)
     for point, losses in losses_by_point.items():
         ok = sum(run.point == point and run.status == "ok" for run in profile.runs)
-        yield f"{point.network} at L = {point.depth}: {never_learned_text(losses, ok, classes)}"
+        yield f"{point.series} at L = {point.depth}: {never_learned_text(losses, ok, classes)}"
 
 
 def _short(value: float) -> str:

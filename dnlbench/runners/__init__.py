@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dnlbench.imports import import_object
 from dnlbench.runners.base import CHECKPOINT_S, Runner
+from dnlbench.runners.grid import GridRunner
 
 if TYPE_CHECKING:
     from dnlbench.machine import Slot
@@ -19,4 +20,8 @@ def create_runner(plan: Plan, slot: Slot, *, checkpoint_s: float = CHECKPOINT_S)
         DeviceError: if torch cannot use the device.
     """
     runner: Any = import_object(plan.study.runner)
-    return cast(Runner, runner(plan, slot, checkpoint_s=checkpoint_s))
+
+    def create(plan: Plan) -> Runner:
+        return cast(Runner, runner(plan, slot, checkpoint_s=checkpoint_s))
+
+    return GridRunner(plan, create) if plan.spec.sweep.grid else create(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from dnlbench.events import DataInfo, Prepared, RunEvent
 from dnlbench.machine import Sources
@@ -50,6 +50,10 @@ class Runner(Protocol):
     @property
     def data_info(self) -> DataInfo:
         """The loaded data."""
+        ...
+
+    def share(self, other: Self) -> None:
+        """Take over what a runner of the same slot with other settings has loaded and measured, as far as it is equal here."""
         ...
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:

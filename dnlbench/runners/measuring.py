@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Generic, TypeVar, cast
+from typing import Generic, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -63,6 +63,9 @@ class MeasuringRunner(Generic[Spec]):
     @property
     def data_info(self) -> DataInfo:
         return self.data
+
+    def share(self, other: Self) -> None:
+        pass
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:
         return ()

@@ -81,7 +81,7 @@ def write_sweep(path: Path, plan: Plan, execution: Execution) -> None:
         "study": plan.spec.study,
         "spec": plan.spec.model_dump(mode="json"),
         "runs": [run.run_id for run in plan.runs],
-        "points": [[run.point.network, run.point.depth, run.seed] for run in plan.runs],
+        "points": [[run.point.series, run.point.depth, run.seed] for run in plan.runs],
     }
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
@@ -106,7 +106,9 @@ def read_sweep(path: Path) -> Plan:
 
 
 def read_run_ids(path: Path) -> dict[tuple[str, int, int], str]:
-    """Read run ids by network, depth and seed, also for specs that this version cannot read; empty if there is no file.
+    """Read run ids by network with its settings, depth and seed, also for specs that this version cannot read.
+
+    They are empty if there is no file.
 
     Raises:
         RunDirError: if the file is damaged.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import product
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dnlbench.studies.base import Section
+from dnlbench.studies.added import Added
+from dnlbench.studies.base import Section, Settings, settings_of
 
 T = TypeVar("T")
 
@@ -47,12 +49,42 @@ SeedList = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS
 Seeds = Annotated[SeedList, BeforeValidator(_seed_list, json_schema_input_type=SeedCount | SeedList)]
 
 
+def _flat(value: Any) -> Any:
+    """Flatten nested tables of a grid into dotted keys: TOML reads ``train.lr = [1]`` as a table in a table."""
+    if not isinstance(value, dict):
+        return tuple(value) if isinstance(value, list) else value
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= (
+            {f"{key}.{name}": values for name, values in _flat(inner).items()}
+            if isinstance(inner, dict)
+            else {key: _flat(inner)}
+        )
+    return flat
+
+
+Grid = Annotated[dict[str, Axis[Any]], BeforeValidator(_flat)]
+
+
 class Axes(Section):
     """The ``[sweep]`` table of a study. Each key is an axis, including ``depths`` and ``seeds``."""
 
+    grid: Annotated[Grid, Added(before={})] = Field(default_factory=dict)
+    """Other keys of the spec as axes, such as `"train.lr" = [0.01, 0.03]`. Every combination of their values is trained."""
+
+    @property
+    def settings(self) -> tuple[Settings, ...]:
+        """All combinations of values of the grid; a single empty one without a grid."""
+        keys = list(self.grid)
+        return tuple(settings_of(dict(zip(keys, values, strict=True))) for values in product(*self.grid.values()))
+
     @model_validator(mode="after")
     def _runs_are_not_too_many(self) -> Self:
-        counts = {name: len(values) for name, values in self if values}
+        counts = {
+            name: len(values)
+            for name, values in (*((n, v) for n, v in self if n != "grid"), *self.grid.items())
+            if values
+        }
         if (runs := math.prod(counts.values())) > MOST_RUNS:
             axes = " × ".join(f"{name} ({count:,})" for name, count in counts.items())
             raise PydanticCustomError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Annotated, Any, Literal, NoReturn, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from dnlbench import units
@@ -30,12 +32,61 @@ def refuse(key: str, value: Any, reason: str) -> NoReturn:
     raise PydanticCustomError("does_not_fit", "{reason}", {"key": key, "value": value, "reason": reason})
 
 
+Settings = tuple[tuple[str, Any], ...]
+"""Dotted keys of a spec with their values, in the order of the keys. Values are hashable: lists are tuples."""
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Return settings in the order of their keys, from plain values."""
+    return tuple((key, _hashable(values[key])) for key in sorted(values))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def series_name(network: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of a network with its settings: ``densenet lr=0.01``.
+
+    A key is shortened to its last part, unless another key of the settings has the same one.
+    """
+    if not settings:
+        return network
+    last = Counter(key.rpartition(".")[2] for key in settings)
+    short = {key: end if last[end := key.rpartition(".")[2]] == 1 else key for key in settings}
+    return " ".join([network, *(f"{short[key]}={_value_text(settings[key])}" for key in sorted(settings))])
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "+".join(map(_value_text, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A combination of network and depth. The runs of a point differ only in the seed."""
+    """A combination of network, depth and settings of a grid. The runs of a point differ only in the seed."""
 
     network: str
     depth: int
+    settings: Settings = ()
+    """Settings of the sweep's grid; empty without a grid."""
+
+    @property
+    def series(self) -> str:
+        """Name of the network with its settings. Points of equal series differ only in depth and are fitted over depth."""
+        return series_name(self.network, dict(self.settings))
+
+    @property
+    def title(self) -> str:
+        """Readable title: ``densenet lr=0.01 L=8``."""
+        return f"{self.series} L={self.depth}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the hash of a run id contains of the point."""
+        grid = {"settings": dict(self.settings)} if self.settings else {}
+        return {"network": self.network, "depth": self.depth, **grid}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +144,59 @@ class StudySpec(Section):
 
     @property
     def points(self) -> tuple[Point, ...]:
-        return tuple(Point(network=name, depth=depth) for name in self.networks for depth in self.sweep.depths)
+        """All points, in the order of the networks, then of the settings, then of the depths."""
+        return tuple(
+            Point(network=name, depth=depth, settings=settings)
+            for name in self.networks
+            for settings in self.sweep.settings
+            for depth in self.sweep.depths
+        )
+
+    def with_settings(self, settings: Settings) -> Self:
+        """Return the spec with some of its keys set, and without a grid.
+
+        Raises:
+            ValidationError: if the values are not valid together.
+        """
+        if not self.sweep.grid:
+            return self
+        document = self.model_dump(mode="json")
+        document["sweep"]["grid"] = {}
+        for key, value in settings:
+            *tables, name = key.split(".")
+            reduce(lambda table, part: table.setdefault(part, {}), tables, document)[name] = value
+        return type(self).model_validate_json(json.dumps(document), strict=True)
+
+    @model_validator(mode="after")
+    def _grid_is_valid(self) -> Self:
+        """Validate the values of the grid, each with all others.
+
+        The spec is validated with the same model, so that what is wrong with a value is reported as without a grid.
+        """
+        for key in self.sweep.grid:
+            if reason := self.fixed_in_grid(key):
+                refuse(f"sweep.grid.{key}", key, reason)
+        for settings in self.sweep.settings if self.sweep.grid else ():
+            try:
+                self.with_settings(settings)
+            except ValidationError as error:
+                _refuse_setting(error, settings)
+        return self
+
+    def fixed_in_grid(self, key: str) -> str:
+        """Return the reason why a key must have one value in a sweep; empty if it may be an axis."""
+        if key.partition(".")[0] in ("name", "study", "sweep"):
+            return "is no setting of a run; a grid varies keys of the other tables"
+        return ""
 
     def at(self, point: Point) -> Self:
         """Return the spec that the runs of a point compute. The result is its own spec at this point."""
-        match = self.matched(point)
+        spec = self.with_settings(point.settings)
+        match = spec.matched(point)
         if match is None:
-            return self
+            return spec
         section, _, key = match.key.partition(".")
-        return self.model_copy(update={section: getattr(self, section).model_copy(update={key: match.value})})
+        return spec.model_copy(update={section: getattr(spec, section).model_copy(update={key: match.value})})
 
     def matched(self, point: Point) -> Match | None:
         """Return the setting that is chosen for the depth of a point; None if all depths have the settings of the spec."""
@@ -137,6 +232,15 @@ class StudySpec(Section):
 
     def run_identity(self) -> dict[str, Any]:
         return essential(type(self), self.run_settings())
+
+
+def _refuse_setting(error: ValidationError, settings: Settings) -> NoReturn:
+    """Report the first error of a spec with the settings of a grid, at the key of the grid that has it."""
+    details = error.errors()[0]
+    path = details.get("ctx", {}).get("key") or ".".join(str(part) for part in details["loc"] if isinstance(part, str))
+    key = next((key for key, _ in settings if path == key or path.startswith(f"{key}.")), settings[0][0])
+    others = "" if path == key else f" with {series_name('', dict(settings)).strip()}: {path}"
+    refuse(f"sweep.grid.{key}", dict(settings)[key], f"{others.strip()} {details['msg']}".strip())
 
 
 FitModel = Literal["power", "limit", "curve-limit"]

@@ -183,8 +183,8 @@ FIELDS = (
         width=15,
         numeric=False,
         flexible=True,
-        value=lambda row: row.run.point.network,
-        text=lambda row: row.run.point.network,
+        value=lambda row: row.run.point.series,
+        text=lambda row: row.run.point.series,
     ),
     Field(
         name="depth",

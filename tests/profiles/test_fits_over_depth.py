@@ -132,7 +132,7 @@ def test_an_order_is_the_mean_over_whole_curves(template: RunRecord) -> None:
     curves = {seed: {L: (1 + seed) * L**-p for L in DEPTHS} for seed, p in enumerate((0.9, 1.0, 1.1))}
     curves[3] = {2: 1.0, 4: 1.0}  # would have the order 0; it has no run at depth 8
     runs = measured(curves, "error_max", template)
-    fit = fit_over_depth("densenet", runs, FORWARD.fits[0], FORWARD)
+    fit = fit_over_depth(runs, FORWARD.fits[0], FORWARD)
     assert fit.order == pytest.approx(1.0)
     assert fit.expected_order == 1.0
     assert fit.agrees
@@ -141,13 +141,13 @@ def test_an_order_is_the_mean_over_whole_curves(template: RunRecord) -> None:
 @pytest.mark.parametrize(("order", "agrees"), [(0.85, False), (0.91, True), (1.15, True), (2.0, True), (0.0, False)])
 def test_an_order_agrees_with_a_bound_from_a_tenth_below_it_on(template: RunRecord, order: float, agrees: bool) -> None:
     runs = measured({0: {L: L**-order for L in DEPTHS}, 1: {L: 2 * L**-order for L in DEPTHS}}, "error_end", template)
-    assert fit_over_depth("densenet", runs, FORWARD.fits[1], FORWARD).agrees is agrees
+    assert fit_over_depth(runs, FORWARD.fits[1], FORWARD).agrees is agrees
 
 
 def test_the_limit_of_local_orders_decides_and_not_the_slope(template: RunRecord) -> None:
     """Errors ``(1 − 4 / L) / L``: the slope is off by more than a tenth, and in which direction says nothing."""
     curves = {seed: {L: (1 + seed) * (1 - 4 / L) / L for L in (8, 16, 32, 64, 128)} for seed in range(3)}
-    fit = fit_over_depth("densenet", measured(curves, "error_max", template), FORWARD.fits[0], FORWARD)
+    fit = fit_over_depth(measured(curves, "error_max", template), FORWARD.fits[0], FORWARD)
     assert fit.order == pytest.approx(0.777, abs=0.001)
     assert fit.local_orders[-1] == pytest.approx(0.9527, abs=1e-3)
     assert fit.order_limit == pytest.approx(1.0, abs=0.06)
@@ -156,14 +156,14 @@ def test_the_limit_of_local_orders_decides_and_not_the_slope(template: RunRecord
 
 def test_an_order_that_seeds_do_not_tell_from_the_bound_is_unclear(template: RunRecord) -> None:
     curves = {seed: {L: L ** -(0.7 + 0.2 * seed) for L in DEPTHS} for seed in range(2)}
-    fit = fit_over_depth("densenet", measured(curves, "error_max", template), FORWARD.fits[0], FORWARD)
+    fit = fit_over_depth(measured(curves, "error_max", template), FORWARD.fits[0], FORWARD)
     assert fit.order_limit == pytest.approx(0.8)
     assert (fit.expected_order, fit.agrees) == (1.0, None)
 
 
 def test_theory_says_nothing_of_runs_outside_its_assumptions(template: RunRecord) -> None:
     runs = measured({seed: dict.fromkeys(DEPTHS, 1.0) for seed in range(2)}, "error_max", template)
-    fit = fit_over_depth("densenet", [told(run, outside_assumptions=1.0) for run in runs], FORWARD.fits[0], FORWARD)
+    fit = fit_over_depth([told(run, outside_assumptions=1.0) for run in runs], FORWARD.fits[0], FORWARD)
     assert (fit.expected_order, fit.agrees, fit.at_least) == (None, None, False)
     assert fit.order_limit == pytest.approx(0.0)
 
@@ -181,14 +181,14 @@ def test_a_profile_with_slopes_alone_is_valid(make_profile: MakeProfile, templat
 
 def test_no_seed_with_every_depth_is_a_problem_and_not_an_error(template: RunRecord) -> None:
     runs = measured({0: {2: 1.0, 4: 0.5}, 1: {8: 0.25, 16: 0.125}}, "error_max", template)
-    fit = fit_over_depth("densenet", runs, FORWARD.fits[0], FORWARD)
+    fit = fit_over_depth(runs, FORWARD.fits[0], FORWARD)
     assert fit.problem == "no seed has a finished run at every depth"
     assert fit.agrees is None
 
 
 def test_deterministic_curves_keep_their_problems_apart(template: RunRecord) -> None:
     curves = {seed: {L: 0.1 * (1 + seed) + 0.3 / L for L in DEPTHS} for seed in range(3)}
-    fit = fit_over_depth("densenet", measured(curves, "optimal_value", template), OPTIMUM.fits[0], OPTIMUM)
+    fit = fit_over_depth(measured(curves, "optimal_value", template), OPTIMUM.fits[0], OPTIMUM)
     assert fit.limit == pytest.approx(0.2, rel=1e-4)
     assert fit.order == pytest.approx(1.0, rel=1e-4)
     assert fit.shrinking == pytest.approx((2.0, 2.0))
@@ -196,7 +196,7 @@ def test_deterministic_curves_keep_their_problems_apart(template: RunRecord) -> 
 
 def test_differences_are_not_told_where_depth_does_not_double(template: RunRecord) -> None:
     curves = {0: {L: 0.1 + 0.3 / L for L in (2, 4, 8, 12)}, 1: {L: 0.2 + 0.3 / L for L in (2, 4, 8, 12)}}
-    fit = fit_over_depth("densenet", measured(curves, "optimal_value", template), OPTIMUM.fits[0], OPTIMUM)
+    fit = fit_over_depth(measured(curves, "optimal_value", template), OPTIMUM.fits[0], OPTIMUM)
     assert fit.shrinking == ()
 
 
@@ -204,7 +204,7 @@ def test_differences_are_not_told_where_depth_does_not_double(template: RunRecor
 def test_values_that_are_not_finite_are_left_out(template: RunRecord, model: FitModel) -> None:
     curves = {seed: {L: 0.1 + 0.3 / L for L in DEPTHS} for seed in range(2)} | {2: dict.fromkeys(DEPTHS, math.nan)}
     depth_fit = DepthFit(quantity="optimal_value", model=model)
-    fit = fit_over_depth("densenet", measured(curves, "optimal_value", template), depth_fit, OPTIMUM)
+    fit = fit_over_depth(measured(curves, "optimal_value", template), depth_fit, OPTIMUM)
     assert not fit.problem
     assert fit.order is not None
 
@@ -241,7 +241,7 @@ def verdict_of(template: RunRecord, order: float, spread: float, **measurements:
     curves = {seed: {L: 2.0 * L ** -(order + (seed - 1) * spread) for L in DEPTHS} for seed in range(3)}
     runs = [told(run, **measurements) for run in measured(curves, "change", template)]
     (depth_fit,) = RELU.fits
-    return fit_over_depth("densenet", runs, depth_fit, RELU)
+    return fit_over_depth(runs, depth_fit, RELU)
 
 
 def test_what_theory_says_comes_from_the_runs(template: RunRecord) -> None:
@@ -272,18 +272,18 @@ def test_theory_does_not_hang_on_a_run_that_failed(template: RunRecord) -> None:
         *(told(run, condition=2.0) for run in others),
     ]
     (depth_fit,) = RELU.fits
-    assert fit_over_depth("densenet", runs, depth_fit, RELU).theory == "guaranteed"
+    assert fit_over_depth(runs, depth_fit, RELU).theory == "guaranteed"
 
 
 def test_theory_is_told_where_nothing_could_be_fitted(template: RunRecord) -> None:
     runs = [told(run, condition=2.0, expected_order=1.5) for run in measured({0: {4: 1.0, 8: 0.0}}, "change", template)]
     (depth_fit,) = RELU.fits
-    fit = fit_over_depth("densenet", runs, depth_fit, RELU)
+    fit = fit_over_depth(runs, depth_fit, RELU)
     assert fit.problem == "a fit needs positive finite values, not 0.0"
     assert (fit.theory, fit.seen, fit.expected_order, fit.order) == ("guaranteed", "", 1.5, None)
 
 
 def test_studies_without_verdicts_have_no_words(template: RunRecord) -> None:
     runs = measured({seed: {L: 1.0 / L for L in DEPTHS} for seed in range(2)}, "error_max", template)
-    fit = fit_over_depth("densenet", runs, FORWARD.fits[0], FORWARD)
+    fit = fit_over_depth(runs, FORWARD.fits[0], FORWARD)
     assert (fit.theory, fit.seen, fit.expected_order, fit.agrees) == ("", "", 1.0, True)

@@ -57,8 +57,8 @@ def profile_fragment(profile: Profile) -> Markup:
 def sentences(profile: Profile) -> Iterator[Markup]:
     """Yield a sentence for each network: the main results by depth, and the reasons for refused fits."""
     shown = [quantity for quantity in profile.declared.quantities if not quantity.table]
-    for network in dict.fromkeys(point.network for point in profile.summary.points):
-        points = sorted((p for p in profile.summary.points if p.network == network), key=lambda p: p.depth)
+    for network in dict.fromkeys(point.series for point in profile.summary.points):
+        points = sorted((p for p in profile.summary.points if p.series == network), key=lambda p: p.depth)
         parts = [part for quantity in shown if (part := _change_with_depth(profile, points, quantity))]
         parts += [f"no depth limit of {words}" for words in refusals(profile, network)]
         bad = sum(count for p in points for status, count in p.statuses.items() if status != "ok")
@@ -86,7 +86,7 @@ def _change(profile: Profile, known: list[PointSummary], quantity: Quantity) -> 
     tested = [
         contrast
         for contrast in profile.summary.contrasts
-        if (contrast.quantity, contrast.network) == (quantity.name, known[0].network) and is_depth(contrast)
+        if (contrast.quantity, contrast.series) == (quantity.name, known[0].series) and is_depth(contrast)
     ]
     if tested:
         title = change_title(tested)

@@ -20,7 +20,7 @@ def origin(profile: Profile, title: str) -> Markup:
     rows = [
         ("sweep", f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC, {profile.state}"),
         ("question", profile.declared.title),
-        ("networks", ", ".join(dict.fromkeys(run.network for run in profile.runs))),
+        ("networks", ", ".join(dict.fromkeys(run.series for run in profile.runs))),
         ("depths", ", ".join(map(str, sorted({run.depth for run in profile.runs})))),
         ("runs", f"{ok} of {len(profile.runs)} succeeded; {_seeds(profile)}"),
         ("data", f"{data.name}, {data.samples} samples, sha256 {data.sha256[:12]}"),
@@ -39,7 +39,7 @@ def origin(profile: Profile, title: str) -> Markup:
 def summary_sentence(profile: Profile) -> str:
     """Summarize runs, data and devices in a sentence."""
     ok = sum(run.status == "ok" for run in profile.runs)
-    networks = ", ".join(dict.fromkeys(run.network for run in profile.runs))
+    networks = ", ".join(dict.fromkeys(run.series for run in profile.runs))
     depths = ", ".join(map(str, sorted({run.depth for run in profile.runs})))
     return (
         f"{ok} of {len(profile.runs)} runs succeeded: {networks} at L = {depths} with {_seeds(profile)}, "

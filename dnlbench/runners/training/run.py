@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import torch
 
@@ -57,10 +57,10 @@ class TrainingRunner:
         self.spec = cast(TrainingSpec, plan.spec)
         self.device = open_device(slot)
         self._tracker = Tracker(plan.custom_parts, Path.cwd())
+        self._shared: Self | None = None
         self._peak_flops: float | None = None
         """Peak rate of the slot; None before `prepare`."""
         make_repeatable(self.device, slot.threads)
-        set_float32_precision(self.spec.train.precision)
 
     @cached_property
     def setup(self) -> TrainingSetup:
@@ -68,10 +68,13 @@ class TrainingRunner:
 
     @cached_property
     def data(self) -> Dataset:
+        if self._shared is not None:
+            return self._shared.data
         return load_dataset(self.spec.data, evaluate=self.spec.train.evaluate).to(self.device)
 
     def prepare(self) -> Prepared:
         """Load the data, check the network of each point and measure the peak rate of the slot."""
+        set_float32_precision(self.spec.train.precision)
         data, batch = self.data.info, self.spec.train.batch_size
         if data.samples % batch == 1:
             raise DataError(
@@ -82,7 +85,7 @@ class TrainingRunner:
             raise SpecError(f"train.precision = 'tf32': available only on CUDA devices, not on {self.slot.device.name}")
         check_targets(self.spec.train, self.data)
         code = self.code
-        self._peak_flops = matrix_peak(self.device, self.spec.train.precision)
+        self._peak_flops = self._measured_peak()
         return Prepared(
             data=data,
             code=code,
@@ -91,6 +94,12 @@ class TrainingRunner:
             warnings=self.data.warnings,
             memory=tuple(self._tried()),
         )
+
+    def _measured_peak(self) -> float | None:
+        shared = self._shared
+        if shared is not None and shared.spec.train.precision == self.spec.train.precision:
+            return shared._peak_flops
+        return matrix_peak(self.device, self.spec.train.precision)
 
     def _tried(self) -> Iterator[PointMemory]:
         """Train the custom network of each point for a few steps on a few samples, and yield its memory.
@@ -129,11 +138,16 @@ class TrainingRunner:
     def data_info(self) -> DataInfo:
         return self.data.info
 
+    def share(self, other: Self) -> None:
+        """Use the other runner's data. A grid varies neither data nor evaluation, so that they are equal."""
+        self._shared = other
+
     def run(self, job: Job) -> Iterator[RunEvent]:
         """Train the members together from their last checkpoints; see `dnlbench.runners.base.Runner`.
 
         Members whose checkpoints are from different training steps form groups, which are trained one after another.
         """
+        set_float32_precision(self.spec.train.precision)
         groups: dict[tuple[int, int], list[_MemberState]] = {}
         for member in job.members:
             checkpoints = Checkpoints(member.folder)

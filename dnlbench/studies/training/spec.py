@@ -43,6 +43,8 @@ _REQUIRES = {
     "eps": ("optimizer", "adam", "adamw"),
 }
 """Keys of ``[train]`` with an effect only for some values of another key."""
+_MEASURED_ALIKE = {f"train.{key}" for key in ("objective", "metrics", "evaluate", "evaluate_training", "last_epochs")}
+"""Keys that decide what is measured, in which unit."""
 
 
 def is_factory(network: str) -> bool:
@@ -301,6 +303,14 @@ class NetworkSpec(StudySpec):
         ]
         return tuple(dict.fromkeys(registry.reference(name) for registry, name in parts if registry.is_custom(name)))
 
+    def fixed_in_grid(self, key: str) -> str:
+        table = key.partition(".")[0]
+        if table == "data" or key in _MEASURED_ALIKE:
+            return "must have one value in a sweep, since its profile describes the data and the results once"
+        if table == "match":
+            return "chooses settings for each depth; a grid cannot vary it"
+        return super().fixed_in_grid(key)
+
     def settings(self) -> dict[str, Any]:
         """Return the spec without its name and the location of the data, whose content has a separate hash."""
         return self.model_dump(mode="json", exclude={"name": True, "data": {"root", "download"}})
@@ -393,6 +403,12 @@ class TrainingSpec(NetworkSpec):
     study: Literal["training"] = "training"
     match: MatchSettings = MatchSettings()
 
+    def matched(self, point: Point) -> Match | None:
+        return match_depth(self, point.network, point.depth)
+
+    def at(self, point: Point) -> Self:
+        return super().at(point).model_copy(update={"match": MatchSettings()})
+
     @property
     def epochs(self) -> int:
         return self.train.epochs
@@ -406,13 +422,7 @@ class TrainingSpec(NetworkSpec):
         excluded = {"last_epochs"} if self.train.schedule == "cosine" else {"last_epochs", "epochs"}
         return {**settings, "train": {key: value for key, value in settings["train"].items() if key not in excluded}}
 
-    def matched(self, point: Point) -> Match | None:
-        return match_depth(self, point.network, point.depth)
-
-    def at(self, point: Point) -> Self:
-        return super().at(point).model_copy(update={"match": MatchSettings()}) if self.match.quantity else self
-
     @model_validator(mode="after")
     def _budgets_can_be_matched(self) -> Self:
-        check_match(self)
+        check_match(self, self.sweep.grid)
         return self
