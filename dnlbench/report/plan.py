@@ -27,7 +27,7 @@ def plan_preview(
     """
     shape, classes = (data.input_shape, data.classes) if data else (None, None)
     estimates = {point: plan.estimate(point, shape, classes) for point in plan.spec.points}
-    matched = {point: plan.spec.matched(point) for point in plan.spec.points}
+    matched = {run.point: run.matched for run in plan.runs}
     costs = {point: plan.spec_at(point).epochs * estimate.work for point, estimate in estimates.items()}
     cheapest = min(costs.values())
     columns = [

@@ -200,8 +200,8 @@ def _is_matched(profile: Profile) -> bool:
 
 def _matched(profile: Profile, point: PointSummary) -> str:
     """Return the setting that was chosen for the depth, with its mismatch."""
-    runs = (run for run in profile.runs if (run.network, run.depth) == (point.network, point.depth))
-    return next((run.matched.text for run in runs if run.matched), units.NOTHING)
+    matched = (run.matched for run in profile.runs if run.matched and run.point == point.point)
+    return next((each.text for each in matched), units.NOTHING)
 
 
 def _last_cells(profile: Profile, point: PointSummary, study: Study) -> list[str]:

@@ -91,6 +91,19 @@ def test_a_run_is_that_of_the_spec_with_the_chosen_setting() -> None:
     assert spec.at(point).at(point) == spec.at(point)
 
 
+def test_each_series_of_a_grid_is_matched() -> None:
+    grid = "sweep.grid={'train.lr' = [0.01, 0.03], 'network.blocks' = [2, 3]}"
+    plan = Plan(spec_of("match.quantity=parameters", grid))
+    assert {run.point.series for run in plan.runs} == {
+        f"densenet blocks={blocks} lr={lr}" for blocks in (2, 3) for lr in ("0.01", "0.03")
+    }
+    for run in plan.runs:
+        settings = dict(run.point.settings)
+        alone = spec_of("match.quantity=parameters", *(f"{key}={value}" for key, value in settings.items()))
+        assert run.matched == alone.matched(Point(network="densenet", depth=run.point.depth))
+        assert plan.spec_at(run.point).network == alone.at(Point(network="densenet", depth=run.point.depth)).network
+
+
 def test_without_match_nothing_changes() -> None:
     spec = read_spec("digits-quick")
     assert all(spec.at(point) is spec and spec.matched(point) is None for point in spec.points)
@@ -113,6 +126,10 @@ def test_the_plan_shows_the_choice_and_the_mismatch() -> None:
         ([], "match.at = 8: has an effect only with match.quantity"),
         (["match.quantity=flops", "match.at=none"], "match.quantity = 'flops': requires match.at, the reference depth"),
         (["match.quantity=parameters", "match.vary=epochs"], "match.vary = 'epochs': does not change parameters"),
+        (
+            ["match.quantity=flops", "sweep.grid={'network.growth_rate' = [6, 12]}"],
+            "[match] chooses network.growth_rate for each depth; remove one of them",
+        ),
         (["match.quantity=time", "sweep.networks=a.b:c"], "budget of a.b:c is unknown before it trains; only built-in"),
         (
             ["match.quantity=time", "data.dataset=image-folder"],
