@@ -16,6 +16,7 @@ from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, values_of
 from dnlbench.profiles.budgets import equal_budget
 from dnlbench.profiles.fitted_model import fit_words, fitted_model
 from dnlbench.studies import Cost, Quantity
+from dnlbench.studies.base import POWERS
 
 FIT_POINTS = 49
 FIT_EXTENT = 2.0
@@ -61,7 +62,7 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         notes=(*builder.reading(series), *builder.notes(), *failed_note(sources)),
         empty=f"no value of {quantity.label}",
     )
-    powers = any(fit.quantity == quantity.name and fit.model == "power" for fit in sources[0].study.fits)
+    powers = any(fit.quantity == quantity.name and fit.model in POWERS for fit in sources[0].study.fits)
     return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
 
 
@@ -188,7 +189,7 @@ class _Builder:
             x = _depths(fit.depths)
             points = [(depth, y) for depth in x if math.isfinite(y := model.at(depth) / self.scale[0])]
             yield self._line(of, "fit", points)
-        if fit.model != "power" and fit.limit is not None:
+        if fit.model not in POWERS and fit.limit is not None:
             limit = self._line(of, "limit", [(x, fit.limit / self.scale[0]) for x in _span(fit.depths)])
             low, high = (math.nan, math.nan)
             if fit.limit_low is not None or fit.limit_high is not None:
@@ -265,7 +266,7 @@ class _Builder:
         missing: dict[tuple[str, str], list[str]] = {}
         for _, source, fit in self.fits():
             if fit.problem:
-                result = "order" if fit.model == "power" else "limit"
+                result = "order" if fit.model in POWERS else "limit"
                 missing.setdefault((result, fit.problem), []).append(source.name(fit.series))
             else:
                 yield f"{source.name(fit.series)}: {fit_words(fit, self.quantity)}"

@@ -4,30 +4,29 @@ A group of parameters changes the loss in its first step by :math:`\eta \|g\|_2^
 factor on :math:`\eta` keeps this change equal at all depths, and the factor on Adam's epsilon keeps it in proportion to the
 entries of the gradient. With the step ``m^-alpha`` and ``a = max(alpha, 1/2)``, at kaiming's initial weights:
 
-================  ==============================================  ==========  ==========  ==========
-family            parameters                                      SGD         Adam        epsilon
-================  ==============================================  ==========  ==========  ==========
-residual          branches, their norms included                  2 a − 1     a − 1       −a
-dense             filters of the layers on states, transitions    −1          −3/2        −a, 0
-dense             classifier's weights                            −1          −1          0
-dense             norms of the layers                             0           −1          −a − 1/2
-dense             other norms, matrices of kernels, and filters   0           −1/2        −1/2
-                  and norms behind a bottleneck
-both              stem, and all others                            0           0           0
-================  ==============================================  ==========  ==========  ==========
+=========  =============================================  =============  =========  =========
+family     parameters                                     SGD            Adam       epsilon
+=========  =============================================  =============  =========  =========
+residual   branches, their norms included                 2 alpha - 1    alpha - 1  -alpha
+dense      filters of the layers on states                -1             -3/2       -a
+dense      filters of transitions                         -1             -3/2       0
+dense      weights of the classifier                      -1             -1         0
+dense      norms of the layers                            0              -1         -a - 1/2
+dense      other norms, matrices of kernels, filters and  0              -1/2       -1/2
+           norms behind a bottleneck
+both       stem and all others                            0              0          0
+=========  =============================================  =============  =========  =========
 
-*Residual*: ``L`` branches with gradients of size ``m^-alpha`` each. Rows alpha = 1/2 and 1 for Adam are depth-µP (arXiv
-2310.02244) and CompleteP (arXiv 2505.01618). Below 1/2 states grow with depth, and the gradient of the first layers over that
-of the last ones like a power of depth for each block (with alpha = 0 the squared norm grows like L^0.9 with two blocks), so
-no exponents are given.
+*Residual*: each of the ``L`` branches has a gradient of size ``m^-alpha``. With Adam, alpha = 1/2 is depth-µP (arXiv
+2310.02244) and alpha = 1 CompleteP (arXiv 2505.01618). Below 1/2 the gradient of the first layers over that of the last ones
+grows with depth in every block, so no exponents are given: with alpha = 0 and two blocks the squared norm grows like L^0.9.
 
-*Dense*: depth is also width. Layers, transitions and classifier read ``c + L g`` channels with weights of size ``L^-1/2``, so the
-gradient of each state is of size ``L^-1/2``. There are ``L^2 / 2`` slices ``K^{l,k}``, and transitions have as many outputs as a
-fraction of their inputs. With SGD and ``alpha > 1/2`` the slices ``K^{l,k}`` would admit ``2 alpha - 2`` in place of -1, but they
-are one parameter with ``A^l``, which does not. Weights of size ``L^-1/2`` also mean that states change less and less as depth
-grows (the lazy regime of standard parametrizations in width); the output's change stays.
+*Dense*: depth is also width. Layers, transitions and classifier read ``c + L g`` channels with weights of size ``L^-1/2``,
+so the gradient of a state is of size ``L^-1/2``. There are ``L^2 / 2`` slices ``K^{l,k}``, and the outputs of a transition are
+a fraction of its inputs. With SGD and ``alpha > 1/2`` the slices ``K^{l,k}`` alone would admit ``2 alpha - 2`` in place of -1,
+but they are one parameter with ``A^l``, which does not.
 
-Batched seeds and weight decay: a group's decay is chosen so that rate × decay, the fraction of a weight lost per step, stays.
+Weight decay is scaled so that rate times decay, the fraction of a weight that is lost per step, does not depend on depth.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Exponents:
 
 UNCHANGED = Exponents()
 _INNER = Exponents(adam=-0.5, eps=-0.5)
-"""Parameters that each of the ``L`` states of a dense block has one copy of, and norms that read all of them once."""
+"""The parameters of a single state, and of norms that read each state once."""
 
 
 def residual_exponents(alpha: float) -> Exponents:

@@ -12,8 +12,8 @@ r"""The regularizer ``R_L`` of an image network: the parameters that are samples
 - in the baselines only one-index sequences: the filters of the layers, with a bottleneck the 1×1 and the 3×3 filters.
 
 A state that a layer does not read (``connectivity``) has the weight zero there, as in the paper's partially dense networks;
-the difference between a weight and such a zero counts as any other. With a step (``step_scaling``) ``R_L`` is also computed from
-the learned parameters, without the step.
+the difference between a weight and such a zero counts as any other. With a step (``step_scaling``) ``R_L`` is also computed
+from the learned parameters, without the step.
 
 Scales and shifts of batch norms, the stem, the transitions and the classifier have no index in depth and are excluded. Batch
 norm removes a common factor of a state, so ``R_L`` can decrease by smaller filters alone, as with weight decay.

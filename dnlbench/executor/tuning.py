@@ -57,7 +57,7 @@ def best(trials: Sequence[Trial]) -> Trial:
 
 def can_be_tuned(plan: Plan) -> bool:
     """Return True if training speed can be measured. Custom networks are excluded, because they may do more than compute."""
-    return isinstance(plan.spec, TrainingSpec) and not plan.custom_networks
+    return plan.study.packs and not plan.custom_networks
 
 
 def median_point(plan: Plan) -> Point:

@@ -22,9 +22,7 @@ from dnlbench.stats import (
     local_orders,
 )
 from dnlbench.studies import DepthFit, Quantity, Study
-
-ORDER_TOLERANCE = 0.1
-"""Tolerance of orders: agreement with the expected order, and the order above which values count as falling."""
+from dnlbench.studies.base import ORDER_TOLERANCE, POWERS
 
 Samples = Mapping[int, Mapping[int, float]]
 """Values by depth, increasing, and seed."""
@@ -91,7 +89,7 @@ def _fit(depth_fit: DepthFit, samples: Samples, classes: int | None) -> OrderFit
         cap = math.log(classes) if depth_fit.at_most_chance and classes is not None else None
         return fit_limit(depths, [list(by_seed.values()) for by_seed in samples.values()], cap=cap)
     curves = _curves(samples)
-    return fit_order(depths, curves) if depth_fit.model == "power" else fit_limit_of_curves(depths, curves)
+    return fit_order(depths, curves) if depth_fit.model in POWERS else fit_limit_of_curves(depths, curves)
 
 
 def _curves(samples: Samples) -> list[list[float]]:
@@ -109,8 +107,9 @@ def _theory(runs: Sequence[RunRecord], depth_fit: DepthFit) -> dict[str, Any]:
         expected = _measurement(runs, depth_fit.expected_from)
     if depth_fit.unless is not None and _measurement(runs, depth_fit.unless) is not None:
         expected = None
-    if depth_fit.verdict is not None and (index := _measurement(runs, depth_fit.verdict.measured_as)) is not None:
-        theory = {"theory": depth_fit.verdict.by_theory[int(index)]}
+    verdict = depth_fit.verdict
+    if verdict and verdict.by_theory and (index := _measurement(runs, verdict.measured_as)) is not None:
+        theory = {"theory": verdict.by_theory[int(index)]}
     return {"expected_order": expected, **theory}
 
 
@@ -122,8 +121,7 @@ def _measurement(runs: Sequence[RunRecord], name: str) -> float | None:
 def _power(fitted: OrderFit, expected: float | None, depth_fit: DepthFit) -> dict[str, Any]:
     order = fitted.order
     agrees = None if expected is None else abs(order.estimate - expected) <= ORDER_TOLERANCE
-    falls = order.estimate > ORDER_TOLERANCE and (order.low is None or order.low > 0)
-    seen = depth_fit.verdict.seen[falls] if depth_fit.verdict else ""
+    seen = depth_fit.verdict.observed(order) if depth_fit.verdict else ""
     return {**_interval("order", order), "constant": fitted.constant, "agrees": agrees, "seen": seen}
 
 

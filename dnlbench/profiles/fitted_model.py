@@ -11,6 +11,7 @@ from dnlbench import units
 from dnlbench.profiles.model import FitRecord
 from dnlbench.stats import Form, form_named
 from dnlbench.studies import Quantity
+from dnlbench.studies.base import POWERS
 
 LOG_LARGEST = math.log(sys.float_info.max)
 
@@ -60,7 +61,7 @@ def fitted_model(fit: FitRecord) -> PowerModel | FormModel | None:
     If the record's numbers are means over curves, or no order is known, it is the power law with the same limit through the
     fitted values at the largest depth and at twice that.
     """
-    if fit.model == "power":
+    if fit.model in POWERS:
         known = fit.constant is not None and fit.order is not None
         return PowerModel(limit=0.0, constant=fit.constant or 0.0, order=fit.order or 0.0) if known else None
     if fit.model == "limit" and fit.form:
@@ -87,6 +88,12 @@ def order_words(fit: FitRecord) -> str:
     return units.bounded(fit.order, fit.order_low, fit.order_high)
 
 
+def growth_words(fit: FitRecord) -> str:
+    """Format the exponent ``q`` of ``C L^q``, minus the order, with its interval."""
+    negated = (None if value is None else -value for value in (fit.order, fit.order_high, fit.order_low))
+    return units.bounded(*negated)
+
+
 def order_list(orders: Sequence[float]) -> str:
     """Format local orders with two decimals."""
     return ", ".join(f"{order:.2f}" for order in orders)
@@ -103,6 +110,8 @@ def _form_model(fit: FitRecord) -> PowerModel | FormModel | None:
 
 def fit_words(fit: FitRecord, quantity: Quantity) -> str:
     """Describe a fit in a line: limit, order, and the gain of the next doubling of depth."""
+    if fit.model == "growth":
+        return f"L^{growth_words(fit)}; {fit.seen}"
     if fit.model == "power":
         least = "at least " if fit.at_least else ""
         theory = "" if fit.expected_order is None else f", theory {least}{units.number(fit.expected_order)}"

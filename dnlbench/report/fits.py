@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord, Profile
-from dnlbench.profiles.fitted_model import best_words, order_list
+from dnlbench.profiles.fitted_model import best_words, growth_words, order_list
 from dnlbench.report.grid import Column, Grid
 from dnlbench.studies import Quantity
+from dnlbench.studies.base import POWERS
 
 
 def fit_grids(profile: Profile) -> Iterator[Grid]:
@@ -17,11 +18,13 @@ def fit_grids(profile: Profile) -> Iterator[Grid]:
     quantities = {quantity.name: quantity for quantity in profile.declared.quantities}
     fitted = [fit for fit in profile.summary.fits if not fit.problem]  # includes refused fits
     powers = [fit for fit in fitted if fit.model == "power"]
+    if growths := [fit for fit in fitted if fit.model == "growth"]:
+        yield _growths(profile, growths)
     if local := [fit for fit in powers if fit.local_orders]:
         yield _local_orders(local, quantities)
     if slopes := [fit for fit in powers if not fit.local_orders]:
-        yield _orders(slopes, quantities)
-    limits = [fit for fit in fitted if fit.model != "power"]
+        yield _orders(profile, slopes)
+    limits = [fit for fit in fitted if fit.model not in POWERS]
     for name in dict.fromkeys(fit.quantity for fit in limits):
         yield _limits([fit for fit in limits if fit.quantity == name], quantities[name])
 
@@ -29,7 +32,7 @@ def fit_grids(profile: Profile) -> Iterator[Grid]:
 def fit_problems(profile: Profile) -> list[str]:
     """Return a line for each reason for a missing fit."""
     quantities = {quantity.name: quantity for quantity in profile.declared.quantities}
-    powers = {fit.quantity: fit.model == "power" for fit in profile.summary.fits}
+    powers = {fit.quantity: fit.model in POWERS for fit in profile.summary.fits}
     networks: dict[tuple[str, str], list[str]] = {}
     for fit in profile.summary.fits:
         if fit.problem:
@@ -50,7 +53,33 @@ def refusals(profile: Profile, network: str) -> list[str]:
     ]
 
 
-def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
+def _verdict_rules(profile: Profile) -> list[str]:
+    """Return the meanings of the study's verdicts."""
+    return list(dict.fromkeys(fit.verdict.rule for fit in profile.declared.fits if fit.verdict))
+
+
+def _growths(profile: Profile, fits: Sequence[FitRecord]) -> Grid:
+    """Return the exponents of depth, and the verdicts on them."""
+    labels = {quantity.name: quantity.label for quantity in profile.declared.quantities}
+    return Grid(
+        title="Growth with depth: value ≈ C L^q",
+        columns=[
+            Column(head="network", no_wrap=True),
+            Column(head="quantity"),
+            Column(head="L", numeric=True, drop_order=1),
+            Column(head="q [95 % CI]", numeric=True),
+            Column(head="observed", no_wrap=True),
+        ],
+        rows=[
+            [fit.network, labels[fit.quantity], f"{min(fit.depths)} … {max(fit.depths)}", growth_words(fit), fit.seen]
+            for fit in fits
+        ],
+        note="\n".join(["q: slope of log value vs. log L, mean and interval over seeds", *_verdict_rules(profile)]),
+    )
+
+
+def _orders(profile: Profile, fits: Sequence[FitRecord]) -> Grid:
+    quantities = {quantity.name: quantity for quantity in profile.declared.quantities}
     has_verdicts = any(fit.theory or fit.seen for fit in fits)
     rows = [
         [
@@ -78,7 +107,7 @@ def _orders(fits: Sequence[FitRecord], quantities: dict[str, Quantity]) -> Grid:
     )
     if has_verdicts:
         columns += [Column(head="theory", no_wrap=True), Column(head="observed")]
-        note += "\nobserved: convergence requires p above 0.1 and an interval above 0; the fit assumes a power of L"
+        note += "".join(f"\nobserved: {rule}" for rule in _verdict_rules(profile))
     return Grid(title="Order of convergence: value ≈ C / L^p", columns=columns, rows=rows, note=note)
 
 

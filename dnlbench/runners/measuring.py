@@ -75,23 +75,27 @@ class MeasuringRunner(Generic[Spec]):
             yield from self._run_one(member, job)
 
     def _run_one(self, member: Member, job: Job) -> Iterator[RunEvent]:
-        run_id = member.run.run_id
-
-        def check() -> None:
-            if job.should_suspend():
-                raise RunSuspendedError
-
         parameters = self.plan.estimate(member.run.point).parameters
         assert parameters is not None, "the sizes of vector networks are known"
         yield run_started(member, self.slot, self.device, pack_size=len(job.members), parameters=parameters)
-        start = time.perf_counter()
-        try:
-            measurements = self.measure(member.run, check)
-        except RunSuspendedError:
-            yield RunPaused(run_id=run_id, epoch=0, step=0)
-            return
-        yield Measured(run_id=run_id, seconds=time.perf_counter() - start, measurements=dict(measurements))
-        yield _ended(run_id, self.plan.study.quantities[0].name, measurements)
+        yield from measured(member.run, job, self.measure, main=self.plan.study.quantities[0].name)
+
+
+def measured(run: Run, job: Job, measure: Callable[[Run, Check], Measurements], *, main: str) -> Iterator[RunEvent]:
+    """Measure a run that has started, and yield its events to the end. It diverged if the main quantity is not finite."""
+
+    def check() -> None:
+        if job.should_suspend():
+            raise RunSuspendedError
+
+    start = time.perf_counter()
+    try:
+        measurements = measure(run, check)
+    except RunSuspendedError:
+        yield RunPaused(run_id=run.run_id, epoch=0, step=0)
+        return
+    yield Measured(run_id=run.run_id, seconds=time.perf_counter() - start, measurements=dict(measurements))
+    yield _ended(run.run_id, main, measurements)
 
 
 def _ended(run_id: str, main: str, measurements: Measurements) -> RunEnded:

@@ -17,6 +17,7 @@ from dnlbench.studies.base import (
     StudySpec,
     Verdict,
 )
+from dnlbench.studies.coordinate_check import COORDINATE_CHECK
 from dnlbench.studies.embedding import EMBEDDING
 from dnlbench.studies.forward_limit import FORWARD_LIMIT
 from dnlbench.studies.optimum_limit import OPTIMUM_LIMIT
@@ -26,7 +27,9 @@ from dnlbench.studies.training import TRAINING
 STUDIES = DeclaredParts(
     kind="study",
     plural="studies",
-    built_in={study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT, EMBEDDING)},
+    built_in={
+        study.name: study for study in (TRAINING, FORWARD_LIMIT, OPTIMUM_LIMIT, RELU_LIMIT, EMBEDDING, COORDINATE_CHECK)
+    },
     form="",
     declaration=Study,
 )

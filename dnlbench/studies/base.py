@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from dnlbench import units
 from dnlbench.events.epochs import FIELDS
-from dnlbench.stats import Range
+from dnlbench.stats import Interval, Range
 from dnlbench.studies.added import completed, essential
 
 InputShape = tuple[int, ...]
@@ -243,7 +243,11 @@ def _refuse_setting(error: ValidationError, settings: Settings) -> NoReturn:
     refuse(f"sweep.grid.{key}", dict(settings)[key], f"{others.strip()} {details['msg']}".strip())
 
 
-FitModel = Literal["power", "limit", "curve-limit"]
+ORDER_TOLERANCE = 0.1
+"""Tolerance of orders: agreement with the expected order, and the order above which values count as falling."""
+FitModel = Literal["power", "growth", "limit", "curve-limit"]
+POWERS: tuple[FitModel, ...] = ("power", "growth")
+"""Models that are a power of depth without a limit."""
 Direction = Literal["lower", "higher"]
 
 
@@ -333,13 +337,15 @@ THROUGHPUT = EpochMetric(
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The verdicts about each network: the prediction of theory, and whether the fitted values converge to 0."""
+    """The verdicts about each network: from the fitted power of depth, and the prediction of theory."""
 
-    measured_as: str
-    """The measurement with the index of theory's verdict. It is equal in all runs of a network."""
-    by_theory: tuple[str, ...]
-    seen: tuple[str, str]
-    """The verdict if the values do not fall like a power of depth, and the verdict if they do."""
+    observed: Callable[[Interval], str]
+    """Returns the verdict from the order ``p`` of ``C L^-p`` with its interval."""
+    rule: str
+    """The meaning of the verdicts, in a line."""
+    measured_as: str = ""
+    """The measurement with the index of theory's verdict. It is equal in all runs of a network. Empty: theory has none."""
+    by_theory: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,8 +354,9 @@ class DepthFit:
 
     quantity: str
     model: FitModel
-    """``power``: ``C L^-p``, one curve per seed. ``limit``: ``a + C L^-p``, with independent samples at each depth.
-    ``curve-limit``: ``a + C L^-p``, one deterministic curve per seed, where each seed is a separate problem."""
+    """``power``: ``C L^-p``, one curve per seed. ``growth``: the same, shown as ``C L^q``. ``limit``: ``a + C L^-p``, with
+    independent samples at each depth. ``curve-limit``: ``a + C L^-p``, one deterministic curve per seed, where each seed is a
+    separate problem."""
     expected_order: float | None = None
     """Order ``p`` that theory predicts for all networks."""
     at_least: bool = False
@@ -360,7 +367,7 @@ class DepthFit:
     expected_from: str | None = None
     """The measurement with ``p`` if it differs between networks. Networks without a predicted order lack it."""
     verdict: Verdict | None = None
-    """Verdicts about the fit, for ``power`` only."""
+    """Verdicts about the fit, for powers only."""
     at_most_chance: bool = False
     """Limits never exceed ln(classes), the cross-entropy of guessing."""
     rate: str | None = None

@@ -16,8 +16,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from dnlbench.architecture import Direction, Padding, WeightKind
+from dnlbench.stats import Interval
 from dnlbench.studies.axes import Axes, Axis, Depths, Seeds, distinct
-from dnlbench.studies.base import DepthFit, Estimate, InputShape, Point, Quantity, Section, Study, StudySpec, Verdict
+from dnlbench.studies.base import (
+    ORDER_TOLERANCE,
+    DepthFit,
+    Estimate,
+    InputShape,
+    Point,
+    Quantity,
+    Section,
+    Study,
+    StudySpec,
+    Verdict,
+)
 
 SUMS = "Conditions of the theory, and error of the explicit form"
 AT_ONCE = 2**18
@@ -135,6 +147,11 @@ def estimate(spec: ReluLimitSpec, point: Point, shape: InputShape | None, classe
     )
 
 
+def _observed(order: Interval) -> str:
+    falls = order.estimate > ORDER_TOLERANCE and (order.low is None or order.low > 0)
+    return "converging" if falls else "not seen to converge"
+
+
 _quantity = partial(Quantity, range="positive")  # neither direction is better
 
 RELU_LIMIT = Study(
@@ -159,9 +176,10 @@ RELU_LIMIT = Study(
             model="power",
             expected_from="expected_order",
             verdict=Verdict(
+                observed=_observed,
+                rule="convergence requires p above 0.1 and an interval above 0; the fit assumes a power of L",
                 measured_as="condition",
                 by_theory=("excluded", "possible", "guaranteed"),
-                seen=("not seen to converge", "converging"),
             ),
         ),
     ),

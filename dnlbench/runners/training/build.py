@@ -77,8 +77,9 @@ def check_point(
     """Check that the network of a point can be built; a built-in network without allocating memory.
 
     A custom network must also return outputs of the right shape, have a state that a checkpoint can store, and, if
-    ``train.regulariser_weight`` is not 0, have a regularizer, and for ``train.depth_lr`` declare its branches. A custom objective may accept outputs of any shape. Custom
-    objectives and metrics are applied to the outputs and to ``targets``, those of two samples.
+    ``train.regulariser_weight`` is not 0, have a regularizer, and for ``train.depth_lr`` declare its layers. A custom objective
+    may accept outputs of any shape. Custom objectives and metrics are applied to the outputs and to ``targets``, those of two
+    samples.
 
     Raises:
         SpecError: if a check fails.

@@ -27,25 +27,35 @@ def depth_factors(spec: TrainingSpec, point: Point, network: nn.Module) -> list[
     """Return the factors of each parameter of a network, in the order of its parameters.
 
     Raises:
-        SpecError: if a custom network does not declare its branches.
+        SpecError: if a custom network does not declare its layers.
     """
     if spec.train.depth_lr == "none":
         return [Factors() for _ in network.parameters()]
-    exponents = _exponents(network, spec.network.step_scaling, point.network)
+    exponents = _exponents(network, spec.network.step_scaling)
     m = point.depth / spec.network.base_depth
     return [_factors(exponents.get(p, UNCHANGED), m, spec.train.optimizer) for p in network.parameters()]
 
 
-def _exponents(network: nn.Module, alpha: float, name: str) -> Mapping[nn.Parameter, Exponents]:
+def layers_of(network: nn.Module, key: str) -> nn.Module:
+    """Return the ``layers`` of a custom network: a module whose children are its residual layers, in order.
+
+    Raises:
+        SpecError: if the network does not declare them. ``key`` is the key of the spec that requires them.
+    """
+    layers = getattr(network, "layers", None)
+    if isinstance(layers, nn.Module) and next(layers.children(), None) is not None:
+        return layers
+    raise SpecError(
+        f"{key}: {type(network).__name__} does not declare its layers, which a custom network needs here. Set its attribute "
+        "layers to a torch.nn.ModuleList or Sequential of the residual layers, in order; each returns its state"
+    )
+
+
+def _exponents(network: nn.Module, alpha: float) -> Mapping[nn.Parameter, Exponents]:
     if isinstance(network, DNLNetwork):
         return exponents_of(network, alpha)
-    branches = getattr(network, "branches", None)
-    if not isinstance(branches, nn.Module) or next(branches.parameters(), None) is None:
-        raise SpecError(
-            f'train.depth_lr = "matched": {name} has no attribute branches. Set it to a module, such as a ModuleList, that '
-            'contains the residual branches, whose learning rate depends on depth, or set train.depth_lr = "none"'
-        )
-    return dict.fromkeys(branches.parameters(), residual_exponents(alpha))
+    layers = layers_of(network, 'train.depth_lr = "matched"')
+    return dict.fromkeys(layers.parameters(), residual_exponents(alpha))
 
 
 def _factors(exponents: Exponents, m: float, optimizer: str) -> Factors:

@@ -374,10 +374,6 @@ class NetworkSpec(StudySpec):
     def _depth_scales(self) -> None:
         """Check the step and the rule for the learning rate, which only some networks have."""
         network, matched = self.network, self.train.depth_lr == "matched"
-        if network.base_depth > 1 and not (matched or network.step_scaling or self.custom_networks):
-            self._refuse(
-                "network.base_depth", 'has an effect only with network.step_scaling > 0 or train.depth_lr = "matched"'
-            )
         families = {ARCHITECTURES[name].family: name for name in self.networks if name in ARCHITECTURES}
         if matched and (name := families.get("sequential")):
             self._refuse(
