@@ -172,10 +172,18 @@ def test_verdicts_stand_beside_the_orders_where_there_are_any(make_profile: Make
         ["yes", "possible", "not seen to converge"],
         ["yes", "–", "–"],
     ]
-    assert "observed: convergence requires p above 0.1" in grid.note
     (grid,) = fit_grids(with_fits(make_profile, ORDER))
     assert grid.columns[-1].head == "within 0.1 of expected"
     assert "observed" not in grid.note
+
+
+def test_growth_with_depth_is_shown_with_its_sign(make_profile: MakeProfile) -> None:
+    growth = ORDER.model_copy(
+        update={"model": "growth", "seen": "does not: it shrinks like L^-0.49", "expected_order": None}
+    )
+    (grid,) = fit_grids(with_fits(make_profile, growth))
+    assert grid.title == "Growth with depth: value ≈ C L^q"
+    assert grid.rows[0][-2:] == ["-0.488 [-0.515, -0.461]", "does not: it shrinks like L^-0.49"]
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

@@ -16,6 +16,7 @@ READING_ORDER = (
     "comparing",
     "statistics",
     "budgets",
+    "depth",
     "profile",
     "python",
     "terminal-ui",

@@ -262,3 +262,29 @@ def test_only_the_new_names_are_offered() -> None:
     assert shown["enum"] == ["auto", "memory-efficient", "standard"]
     with pytest.raises(SpecError, match=r"= 'leaner': allowed: auto, memory-efficient, standard\."):
         with_implementation("leaner")
+
+
+STEPS = {"none": (0.0, "densenet-L2-s0-d5868076"), "1/L": (1.0, "densenet-L2-s0-6be8ca1a")}
+"""The exponents and run ids of the steps' old names."""
+
+
+@pytest.mark.parametrize("old", STEPS)
+def test_old_names_of_steps_are_exponents_with_the_old_identity(tmp_path: Path, old: str) -> None:
+    exponent, run_id = STEPS[old]
+    plans = [Plan(parse_spec(MINE, "mine.toml", [f"network.step_scaling={value}"])) for value in (old, exponent)]
+    assert plans[0] == plans[1]
+    assert plans[0].spec.model_dump(mode="json")["network"]["step_scaling"] == exponent
+    assert plans[0].spec.identity()["network"]["step_scaling"] == old
+    assert {plan.runs[0].run_id for plan in plans} == {run_id}
+    content = {"schema": "dnlbench.sweep/2", "execution": {}, "study": "training", "spec": saved(plans[0])}
+    content["spec"]["network"] |= {"step_scaling": old, **{key: BEFORE[key] for key in ("initialization",)}}
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    (read,) = {RunDir(tmp_path).read_plan().spec.model_dump()["network"]["step_scaling"]}
+    assert read == exponent
+
+
+def test_other_exponents_have_ids_of_their_own() -> None:
+    half = Plan(parse_spec(MINE, "mine.toml", ["network.step_scaling=0.5"]))
+    assert half.runs[0].run_id not in {run_id for _, run_id in STEPS.values()}
+    with pytest.raises(SpecError, match=r"step_scaling = '2/L'"):
+        parse_spec(MINE, "mine.toml", ["network.step_scaling=2/L"])
