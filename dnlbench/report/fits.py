@@ -71,7 +71,7 @@ def _growths(profile: Profile, fits: Sequence[FitRecord]) -> Grid:
             Column(head="observed", no_wrap=True),
         ],
         rows=[
-            [fit.network, labels[fit.quantity], f"{min(fit.depths)} … {max(fit.depths)}", growth_words(fit), fit.seen]
+            [fit.series, labels[fit.quantity], f"{min(fit.depths)} … {max(fit.depths)}", growth_words(fit), fit.seen]
             for fit in fits
         ],
         note="\n".join(["q: slope of log value vs. log L, mean and interval over seeds", *_verdict_rules(profile)]),

@@ -13,7 +13,7 @@ from dnlbench.dnl.states import SeparateStates
 from dnlbench.events import Prepared, RunEvent
 from dnlbench.plan import Run
 from dnlbench.runners.base import Job
-from dnlbench.runners.device import run_started
+from dnlbench.runners.device import run_started, set_float32_precision
 from dnlbench.runners.measuring import Check, Measurements, measured
 from dnlbench.runners.training import TrainingRunner
 from dnlbench.runners.training.data import epoch_order
@@ -40,6 +40,7 @@ class CoordinateCheckRunner(TrainingRunner):
         return prepared
 
     def run(self, job: Job) -> Iterator[RunEvent]:
+        set_float32_precision(self.spec.train.precision)
         main = self.plan.study.quantities[0].name
         for member in job.members:
             parameters = self.setup.learner([member.run]).parameter_count

@@ -87,7 +87,7 @@ def test_profiles_have_the_verdict_of_each_network(make_profile: MakeProfile) ->
         run.model_copy(update={"measurements": {"change": 0.1 * run.depth**0.4 * (1 + 0.01 * run.seed)}})
         for run in make_profile(losses).runs
     ]
-    fit = fit_over_depth("resnet", runs, study.fits[0], study)
+    fit = fit_over_depth(runs, study.fits[0], study)
     assert (fit.model, fit.seen, fit.theory, fit.problem) == ("growth", "does not: it grows like L^0.40", "", "")
 
 

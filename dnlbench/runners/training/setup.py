@@ -50,9 +50,11 @@ class TrainingSetup:
     def learner(self, runs: Sequence[Run]) -> Learner:
         """Create a learner with the initial weights of the runs' seeds, which are equal on all devices."""
         networks = [self._build(run) for run in runs]
-        train = self._spec.at(runs[0].point).train
-        factors = depth_factors(self._spec, runs[0].point, networks[0])
-        return Learner(networks[0], train, factors) if len(networks) == 1 else PackLearner(networks, train, factors)
+        spec = self._spec.at(runs[0].point)
+        factors = depth_factors(spec, runs[0].point, networks[0])
+        if len(networks) == 1:
+            return Learner(networks[0], spec.train, factors)
+        return PackLearner(networks, spec.train, factors)
 
     def _build(self, run: Run) -> nn.Module:
         torch.manual_seed(run.seed)
