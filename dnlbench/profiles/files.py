@@ -38,7 +38,7 @@ SENTENCES = {"reason", "problem", "refused", "undetermined"}
 """The fields of a summary that explain a result in words."""
 _LONG_NUMBER = b"0" * (LONGEST_INTEGER + 1)
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_START = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/1"\s*,')
+_START = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/[12]"\s*,')
 _OF_ANY_VERSION = re.compile(rb'\s*\{\s*"schema"\s*:\s*"dnlbench\.profile/\d+"\s*,')
 FOLDER = Path("profiles")
 """Default folder of profiles, below the current folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from dnlbench.events import DataInfo, EpochRecord, RunError, RunStatus
 from dnlbench.events.records import Measure, Positive
@@ -320,7 +320,12 @@ class Summary(Record):
 class ProfileMetadata(Record):
     """The part of a profile before its runs: study, spec, code, machine and data."""
 
-    schema_: Annotated[Literal["dnlbench.profile/1"], Field(alias="schema")] = "dnlbench.profile/1"
+    schema_: Annotated[
+        Literal["dnlbench.profile/2"],
+        BeforeValidator(lambda schema: SCHEMA if schema == "dnlbench.profile/1" else schema),
+        Field(alias="schema"),
+    ] = "dnlbench.profile/2"
+    """A profile of schema 1 is read as one without a grid."""
     study: str
     name: str
     state: Literal["complete", "partial"]

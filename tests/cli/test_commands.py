@@ -282,7 +282,7 @@ def test_a_preset_is_printed_as_a_spec_that_runs(run_cli: RunCli, tmp_path: Path
 
 def test_schemas_are_json_schema_and_describe_what_is_written(run_cli: RunCli) -> None:
     profile = json.loads(run_cli("schema", "profile").stdout)
-    assert profile["properties"]["schema"]["const"] == "dnlbench.profile/1"
+    assert profile["properties"]["schema"]["const"] == "dnlbench.profile/2"
     Draft202012Validator.check_schema(profile)
 
 

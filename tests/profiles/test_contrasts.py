@@ -107,7 +107,11 @@ def test_profiles_hold_the_contrasts_and_old_ones_get_them_on_reading(
     path = save_profile(profile, tmp_path / "new.json")
     content = json.loads(path.read_text())
     first = content["summary"]["contrasts"][0]
-    assert (first["network"], first["depth"], first["against"]) == ("densenet", 4, {"network": "densenet", "depth": 2})
+    assert (first["network"], first["depth"], first["against"]) == (
+        "densenet",
+        4,
+        {"network": "densenet", "settings": {}, "depth": 2},
+    )
     assert {"ratio", "low", "high", "p", "p_adjusted", "n", "paired", "verdict", "quantity"} < first.keys()
     del content["summary"]["contrasts"]
     (tmp_path / "old.json").write_text(json.dumps(content))

@@ -43,7 +43,7 @@ def test_non_finite_numbers_are_strings_in_json_and_come_back(tmp_path: Path, ma
 
 def test_the_contracts_keys_are_there(make_profile: MakeProfile) -> None:
     content = json.loads(make_profile(LOSSES).to_json())
-    assert content["schema"] == "dnlbench.profile/1"
+    assert content["schema"] == "dnlbench.profile/2"
     assert content.keys() >= {
         "schema",
         "study",
@@ -208,9 +208,9 @@ def _change(content: dict[str, Any], key: str, value: object) -> None:
         (b"", r"x.json:1: not a profile: not valid JSON"),
         (b'{"schema": "dnlbench.pro', r"x.json:1: not a profile: not valid JSON: Unterminated string"),
         (b"\xff\xfe\x00", "not UTF-8"),
-        (b"[1, 2]", "its schema is None, expected 'dnlbench.profile/1'"),
+        (b"[1, 2]", "its schema is None, expected 'dnlbench.profile/2'"),
         (b'{"schema": "other/1"}', "its schema is 'other/1'"),
-        (b'{"schema": "dnlbench.profile/2"}', r"newer dnlbench: schema dnlbench.profile/2, this version reads up to"),
+        (b'{"schema": "dnlbench.profile/3"}', r"newer dnlbench: schema dnlbench.profile/3, this version reads up to"),
         (b'{"schema": "dnlbench.profile/1"}', r"x.json: study: Field required"),
         (b'{"schema": ' + b"[" * 100_000, "x.json: not a profile: nested too deeply"),
         (b'{"schema": "dnlbench.profile/1", "spec": ' + b"[" * 500 + b"]" * 500 + b"}", "x.json: "),

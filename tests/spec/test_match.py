@@ -106,7 +106,7 @@ def test_each_series_of_a_grid_is_matched() -> None:
 
 def test_without_match_nothing_changes() -> None:
     spec = read_spec("digits-quick")
-    assert all(spec.at(point) is spec and spec.matched(point) is None for point in spec.points)
+    assert all(spec.at(point) == spec and spec.matched(point) is None for point in spec.points)
 
 
 def test_the_plan_shows_the_choice_and_the_mismatch() -> None:

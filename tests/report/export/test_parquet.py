@@ -62,7 +62,7 @@ def test_types_do_not_depend_on_the_values(mixed: Profile) -> None:
 def test_profiles_are_metadata(mixed: Profile, measured: Profile) -> None:
     profiles = [Labeled(label="x", profile=mixed), Labeled(label="y", profile=measured)]
     result = {key.decode(): value.decode() for key, value in read_back(profiles, "runs").schema.metadata.items()}
-    assert result["dnlbench.schema"] == "dnlbench.profile/1"
+    assert result["dnlbench.schema"] == "dnlbench.profile/2"
     assert result["dnlbench.version"] == __version__
     assert result["dnlbench.rows"] == "runs"
     assert result["dnlbench.spec_hash"] == f"{mixed.spec_hash},{measured.spec_hash}"
