@@ -61,6 +61,46 @@ Settings = Annotated[
         rich_help_panel=SWEEP,
     ),
 ]
+Grid = Annotated[
+    list[str] | None,
+    Option(
+        "--grid",
+        metavar="KEY=VALUE,VALUE,…",
+        help="Train every value of a key of the spec, such as train.lr=0.01,0.03. Repeatable. Default: the grid of the spec.",
+        autocompletion=complete.settings,
+        rich_help_panel=SWEEP,
+    ),
+]
+Depths = Annotated[
+    str | None,
+    Option(
+        metavar="L,L,…", help="Depths; short for --set sweep.depths. Default: those of the spec.", rich_help_panel=SWEEP
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    Option(
+        metavar="N",
+        help="Number or list of seeds; short for --set sweep.seeds. Default: those of the spec.",
+        rich_help_panel=SWEEP,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    Option(
+        "--dry-run",
+        help="Print the runs of the sweep and which of them are finished, and train nothing. Default: off.",
+        rich_help_panel=SWEEP,
+    ),
+]
+Extend = Annotated[
+    bool,
+    Option(
+        "--extend",
+        help="Require finished runs with the same settings, and train only what is missing. Default: start or resume.",
+        rich_help_panel=SWEEP,
+    ),
+]
 Json = Annotated[
     bool, Option("--json", help="Print the result as one JSON object. Default: off.", rich_help_panel=OUTPUT)
 ]

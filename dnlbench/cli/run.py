@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 def run(
     spec: options.Spec,
     set_: options.Settings = None,
+    grid: options.Grid = None,
+    depths: options.Depths = None,
+    seeds: options.Seeds = None,
+    dry_run: options.DryRun = False,
+    extend: options.Extend = False,
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
     checkpoint_every: options.CheckpointEvery = 30.0,
@@ -58,7 +63,7 @@ def run(
 
     _warn_of_settings()
     asked = RunRequest(
-        spec=SpecText.read(spec, set_ or ()),
+        spec=SpecText.read(spec, [*(set_ or ()), *_axes(grid, depths, seeds)]),
         out=out,
         run_dir=run_dir,
         device=device,
@@ -69,10 +74,12 @@ def run(
         ray_address=ray_address,
         ray_insecure=ray_insecure,
         checkpoint_s=checkpoint_every,
-        resume=resume,
+        resume=resume or extend,
         keep_weights=keep_weights,
     )
     request = resumed(asked)
+    if dry_run:
+        raise typer.Exit(sweep.dry_run(request, json=json_))
     paired = against is not None or bool(against_set)
     _check_options(paired=paired, detach=detach, request=request, out_base=out_base, rules=fail_on)
     rules = _read_rules(fail_on or (), request.plan.spec.study, paired=paired)
@@ -80,6 +87,15 @@ def run(
     if paired:
         raise typer.Exit(run_against(request, answer, against, against_set or (), out_base))
     raise typer.Exit(sweep.detach(request, answer) if detach else sweep.run_here(request, answer))
+
+
+def _axes(grid: Sequence[str] | None, depths: str | None, seeds: str | None) -> Iterator[str]:
+    """Yield the overrides of the spec that the options for axes stand for."""
+    yield from (f"sweep.grid.{each}" for each in grid or ())
+    if depths is not None:
+        yield f"sweep.depths={depths}"
+    if seeds is not None:
+        yield f"sweep.seeds={seeds}"
 
 
 def _read_rules(texts: Sequence[str], study: str, *, paired: bool) -> list[Rule]:

@@ -35,6 +35,27 @@ def run_here(request: RunRequest, answer: Answer) -> ExitCode:
     return conclude(gate, answer, failed=any(run.status != "ok" for run in result.profile.runs))
 
 
+def dry_run(request: RunRequest, *, json: bool) -> ExitCode:
+    """Print the points of a sweep, and how many of its runs are finished in the run directory. Nothing is written."""
+    from dnlbench import units
+    from dnlbench.engine.placement import find_run_dir, resolve
+    from dnlbench.machine import read_machine
+    from dnlbench.report.plan import plan_preview
+    from dnlbench.store import RunDir
+
+    plan = request.plan
+    run_dir = RunDir(find_run_dir(resolve(request, read_machine()), on_message=say))
+    ended = (run_dir.read_history(run).ended for run in plan.runs) if run_dir.sweep_path.exists() else ()
+    finished = sum(each is not None and each.status == "ok" for each in ended)
+    if json:
+        runs = [{"run_id": run.run_id, **run.point.identity, "seed": run.seed} for run in plan.runs]
+        write_json({"run_dir": str(run_dir.root), "finished": finished, "runs": runs})
+        return ExitCode.OK
+    show(plan_preview(plan, f"{plan.spec.name}: {units.counted(len(plan.runs), 'run')}"))
+    show(f"{finished} of {units.counted(len(plan.runs), 'run')} finished in {run_dir.root}")
+    return ExitCode.OK
+
+
 def detach(request: RunRequest, answer: Answer) -> ExitCode:
     """Start a background engine for a sweep. It survives this terminal."""
     from dnlbench.engine.launch import launch

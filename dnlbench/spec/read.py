@@ -8,7 +8,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from dnlbench.files import read_text
 from dnlbench.spec.explain import LONGEST_VALUE, Problem, Source, explain, shown, spec_error
 from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
-from dnlbench.spec.values import ANY, find_type, is_deep, read_toml, read_value, write_pair, write_value
+from dnlbench.spec.values import ANY, ValueType, find_type, is_deep, read_toml, read_value, write_pair, write_value
 from dnlbench.studies import STUDIES, StudySpec
 
 _LONGEST_OVERRIDE = 200
@@ -32,6 +32,10 @@ _STATEMENT = re.compile(
 """A key with a number, a word or a list of them, in valid or invalid TOML."""
 _LONG_INTEGER = re.compile(r"[0-9][0-9_]{4299}")
 """Python cannot read integers of more than 4,300 digits."""
+
+
+GRID = ("sweep", "grid")
+"""The table with the axes of a grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +199,7 @@ class _Override:
             inner[self.key[-1]] = value
 
     def _value(self, study: type[StudySpec]) -> Any:
-        type_ = find_type(study, self.key)
+        type_ = _type_of(study, self.key)
         if type_ is None:  # unknown key: rejected later with any value
             return self.text
         try:
@@ -206,6 +210,14 @@ class _Override:
             raise SpecError(
                 f"{self.label}: {message}{write}--set {quoted}" if form else f"{self.label}: {message}"
             ) from error
+
+
+def _type_of(study: type[StudySpec], key: Key) -> ValueType | None:
+    """Return the type of a key. That of an axis of the grid is a list of values of the key."""
+    if key[:2] != GRID or len(key) == len(GRID):
+        return find_type(study, key)
+    type_ = find_type(study, key[len(GRID) :])
+    return type_ and (replace(ANY, is_list=True) if type_.is_list else replace(type_, is_list=True, is_optional=False))
 
 
 def _study_of(table: dict[str, Any], settings: Sequence[_Override], source: Source) -> type[StudySpec]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dnlbench.studies.added import Added
-from dnlbench.studies.base import Section, Settings, settings_of
+from dnlbench.studies.base import Section, Settings, hashable, settings_of
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ Seeds = Annotated[SeedList, BeforeValidator(_seed_list, json_schema_input_type=S
 def _flat(value: Any) -> Any:
     """Flatten nested tables of a grid into dotted keys: TOML reads ``train.lr = [1]`` as a table in a table."""
     if not isinstance(value, dict):
-        return tuple(value) if isinstance(value, list) else value
+        return hashable(value)
     flat: dict[str, Any] = {}
     for key, inner in value.items():
         flat |= (

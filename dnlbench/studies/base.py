@@ -38,11 +38,12 @@ Settings = tuple[tuple[str, Any], ...]
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
     """Return settings in the order of their keys, from plain values."""
-    return tuple((key, _hashable(values[key])) for key in sorted(values))
+    return tuple((key, hashable(values[key])) for key in sorted(values))
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+def hashable(value: Any) -> Any:
+    """Return a plain value with tuples in place of lists."""
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def series_name(network: str, settings: Mapping[str, Any]) -> str:
