@@ -120,7 +120,7 @@ def spent(run: RunRecord, budget: Budget, samples: int | None) -> float | None:
         return run.parameters
     if budget.name == "memory":
         return run.peak_memory_bytes
-    costs = _cumulated(run, budget, samples)
+    costs = cumulated(run, budget, samples)
     return costs[-1] if costs else None
 
 
@@ -178,7 +178,7 @@ def _front(points: Sequence[BudgetPoint], quantity: Quantity) -> set[Point]:
     return front
 
 
-def _cumulated(run: RunRecord, budget: Budget, samples: int | None) -> list[float]:
+def cumulated(run: RunRecord, budget: Budget, samples: int | None) -> list[float]:
     """Return the budget at the end of each epoch; empty if unknown."""
     if budget.name == "time":
         seconds = (epoch.seconds / (run.pack_size or 1) for epoch in run.epochs)
@@ -207,7 +207,7 @@ class _Curve:
 
 def _curve(run: RunRecord, metric: str, budget: Budget, samples: int | None) -> _Curve | None:
     """Return None for fewer than two epochs and for losses without a logarithm."""
-    costs, losses = _cumulated(run, budget, samples), [epoch.value(metric) for epoch in run.epochs]
+    costs, losses = cumulated(run, budget, samples), [epoch.value(metric) for epoch in run.epochs]
     known = [(cost, loss) for cost, loss in zip(costs, losses, strict=False) if loss is not None]
     if len(known) < 2 or not all(cost > 0 and 0 < loss < math.inf for cost, loss in known):
         return None

@@ -60,13 +60,19 @@ class Contrast:
 def contrasts_of(runs: Sequence[RunRecord], quantity: Quantity) -> tuple[Contrast, ...]:
     """Return every contrast of a quantity: by network each depth with the one before, then each network with the first."""
     points = by_point(runs)
-    pairs = [*_depths(points), *_networks(points)]
+    pairs = list(pairs_of(points))
     tests = [_test(points, quantity, *pair) for pair in pairs]
     adjusted = holm([test.chance_p for test in tests])
     return tuple(
         _contrast(points, quantity, pair, test, test.p if p is None else p)
         for pair, test, p in zip(pairs, tests, adjusted, strict=True)
     )
+
+
+def pairs_of(points: Runs) -> Iterator[tuple[Point, Point]]:
+    """Yield each depth of a network after the one before, then each network after the first one at equal depth."""
+    yield from _depths(points)
+    yield from _networks(points)
 
 
 def _depths(points: Runs) -> Iterator[tuple[Point, Point]]:

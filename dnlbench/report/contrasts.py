@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import ContrastRecord, Profile
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.outcomes import transient_note
 from dnlbench.report.values import named, p_text, pairing, ratio_text, reasons
 from dnlbench.studies import Quantity
 
@@ -23,7 +24,8 @@ def contrast_grids(profile: Profile) -> Iterator[Grid]:
         family = f"p: Holm-adjusted over {tests}; intervals are not adjusted"
         if depths:
             title = f"{change_title(depths)}: {quantity.label}"
-            yield _grid(title, depths, "ratio = deeper / shallower", quantity, f"{family}\n{SETTINGS}")
+            notes = "\n".join(filter(None, [family, SETTINGS, transient_note(profile, quantity.name)]))
+            yield _grid(title, depths, "ratio = deeper / shallower", quantity, notes)
         for first in dict.fromkeys(contrast.against.series for contrast in networks):
             title = f"Networks at equal depth: {quantity.label} relative to {first}"
             yield _grid(title, networks, f"ratio = network / {first}", quantity, family)

@@ -16,6 +16,7 @@ from dnlbench.report.export import Labeled, make_table
 from dnlbench.report.export.text import to_csv
 from dnlbench.report.fits import fit_grids, fit_problems
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.outcomes import outcome_grids
 from dnlbench.report.runs import (
     cause,
     device_cell,
@@ -34,11 +35,12 @@ DROP_LAST = 99
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
-    """Yield the results by network and depth, contrasts, fits, costs, budgets, and unsuccessful runs."""
+    """Yield the results by network and depth, contrasts, fits, costs, outcomes, budgets, and unsuccessful runs."""
     yield from result_grids(profile)
     yield from contrast_grids(profile)
     yield from fit_grids(profile)
     yield from cost_grids(profile)
+    yield from outcome_grids(profile)
     yield from budget_grids(profile)
     yield from _bad_runs(profile)
 

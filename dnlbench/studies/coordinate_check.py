@@ -30,7 +30,7 @@ BY_STEP, BY_LAYER = "Change of the last state by training step", "Change of earl
 _WITHOUT_EFFECT = frozenset(
     {
         *("epochs", "schedule", "step_epochs", "step_factor", "milestones", "metrics", "evaluate", "evaluate_training"),
-        *("last_epochs", "batch_norm"),
+        *("last_epochs", "target_loss", "batch_norm"),
     }
 )
 """Keys of ``[train]`` that matter only after the first epoch."""

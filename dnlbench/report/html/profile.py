@@ -17,6 +17,7 @@ from dnlbench.report.html.page import folded, page, section
 from dnlbench.report.html.provenance import origin, settings, summary_sentence
 from dnlbench.report.html.runs import unsuccessful_runs
 from dnlbench.report.html.tables import side_by_side, table
+from dnlbench.report.outcomes import outcome_grids
 from dnlbench.report.profile import result_grids
 from dnlbench.report.values import value_text
 from dnlbench.studies import Quantity
@@ -26,7 +27,7 @@ def profile_html(profile: Profile) -> str:
     """Return the page: results, charts, fits, costs and budgets, unsuccessful runs, and the spec."""
     charts = charts_of([profile])
     further = [*fit_grids(profile), *cost_grids(profile)]
-    contrasts, budgets = list(contrast_grids(profile)), list(budget_grids(profile))
+    contrasts, outcomes, budgets = (list(grids(profile)) for grids in (contrast_grids, outcome_grids, budget_grids))
     failed = unsuccessful_runs(profile)
     sections = [
         section(
@@ -38,6 +39,7 @@ def profile_html(profile: Profile) -> str:
         *([section("Changes with depth and between networks", side_by_side(contrasts))] if contrasts else []),
         *([section("Charts", chart_figures(charts))] if charts else []),
         *([section("Depth limits and costs", side_by_side(further))] if further else []),
+        *([section("Outcome of training", side_by_side(outcomes))] if outcomes else []),
         *([section("Budgets", side_by_side(budgets))] if budgets else []),
         *([section("Unsuccessful runs", *failed)] if failed else []),
         section("Sweep, machine and software", origin(profile, "Origin"), folded("All settings", settings(profile))),

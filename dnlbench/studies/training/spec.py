@@ -43,7 +43,9 @@ _REQUIRES = {
     "eps": ("optimizer", "adam", "adamw"),
 }
 """Keys of ``[train]`` with an effect only for some values of another key."""
-_MEASURED_ALIKE = {f"train.{key}" for key in ("objective", "metrics", "evaluate", "evaluate_training", "last_epochs")}
+_FROM_EPOCHS = frozenset({"last_epochs", "target_loss"})
+"""Keys of ``[train]`` whose results follow from the epochs of a run."""
+_MEASURED_ALIKE = {f"train.{key}" for key in ("objective", "metrics", "evaluate", "evaluate_training", *_FROM_EPOCHS)}
 """Keys that decide what is measured, in which unit."""
 
 
@@ -270,6 +272,9 @@ class TrainSettings(Section):
     """Measure loss and metrics on the full training split too, in evaluation mode after each epoch, outside the timed part."""
     last_epochs: Annotated[Epochs | None, Added(before=None)] = None
     """Report the mean training loss of this many last epochs too. Default: none."""
+    target_loss: Annotated[float | None, Added(before=None)] = None
+    """Report the epochs, FLOPs and time until the evaluation loss, or without train.evaluate the training loss, is this low.
+    Default: none."""
     batch_norm: Annotated[Literal["recalibrated", "running"], Added(before="running")] = "recalibrated"
     """Batch norm statistics in evaluation mode: recalibrated in a pass over the training split, or running averages."""
     nudge_ulps: Annotated[int, Field(ge=0, le=1024), Added(before=0)] = 0
@@ -412,10 +417,10 @@ class TrainingSpec(NetworkSpec):
     def run_settings(self) -> dict[str, Any]:
         """Exclude the number of epochs unless the learning rate depends on it: longer runs then continue shorter ones.
 
-        The number of last epochs is excluded too, because their mean follows from the epochs.
+        Keys whose results follow from the epochs are excluded too.
         """
         settings = super().run_settings()
-        excluded = {"last_epochs"} if self.train.schedule == "cosine" else {"last_epochs", "epochs"}
+        excluded = _FROM_EPOCHS if self.train.schedule == "cosine" else _FROM_EPOCHS | {"epochs"}
         return {**settings, "train": {key: value for key, value in settings["train"].items() if key not in excluded}}
 
     @model_validator(mode="after")
