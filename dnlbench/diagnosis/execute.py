@@ -177,6 +177,7 @@ def _of_run_dir(path: Path) -> Source:
     plan = run_dir.read_plan()
     if not isinstance(plan.spec, TrainingSpec):
         raise RunDirError(_no_networks(path, plan.spec.study))
+    _refuse_grid(path, plan.spec)
     preparations = run_dir.read_state().preparations
     if not preparations:
         raise RunDirError(f"{path}: the sweep has not started: its journal names no data")
@@ -213,6 +214,7 @@ def _of_profile(path: Path) -> Source:
         spec = TrainingSpec.from_saved(profile.spec)
     except ValidationError as error:
         raise ProfileError(f"{path}: this version cannot train its spec: {error}") from error
+    _refuse_grid(path, spec)
     runs, left_out = [], []
     for run in profile.runs:
         if run.status == "ok" and run.weights_sha256 is not None:
@@ -236,6 +238,15 @@ def _of_profile(path: Path) -> Source:
             f"run directory still exists. The weights of this profile belong in {weights_folder(path)}"
         ),
     )
+
+
+def _refuse_grid(path: Path, spec: TrainingSpec) -> None:
+    if spec.sweep.grid:
+        keys = ", ".join(spec.sweep.grid)
+        raise ConfigurationError(
+            f"{path}: its sweep has a grid over {keys}; diagnose measures networks of equal settings. "
+            "Run a sweep without the grid at the settings of interest"
+        )
 
 
 def _no_networks(path: Path, study: str) -> str:

@@ -46,7 +46,7 @@ def _profile_grid(profile: Profile, shown: Sequence[Quantity], title: str) -> Gr
     points = profile.summary.points
     intervals = [[p.quantities[q.name].interval if q.name in p.quantities else None for p in points] for q in shown]
     columns, cells = zip(*(_column(q, q.label, each) for q, each in zip(shown, intervals, strict=True)), strict=True)
-    rows = [[p.network, str(p.depth), *values] for p, *values in zip(points, *cells, strict=True)]
+    rows = [[p.series, str(p.depth), *values] for p, *values in zip(points, *cells, strict=True)]
     return Grid(
         title=f"{title or profile.declared.title} {profile.name}",
         columns=[Column(head="network"), Column(head="L", numeric=True), *columns],

@@ -187,6 +187,11 @@ def test_what_has_no_trained_networks_is_refused(
     message = refused(run_cli("run", "forward-limit", *RUN, *limit, "--keep-weights"))
     assert "--keep-weights: runs of the study 'forward-limit' have no weights" in message
 
+    plain = make_profile({("plain", 1): [0.5]})
+    spec = {**plain.spec, "sweep": {**plain.spec["sweep"], "grid": {"train.lr": [0.1, 0.2]}}}
+    (tmp_path / "grid.json").write_bytes(plain.model_copy(update={"spec": spec}).to_json())
+    assert "its sweep has a grid over train.lr" in refused(run_cli("diagnose", "grid.json"))
+
     assert "not a run directory" in refused(run_cli("diagnose", "."))
     assert "none.json: cannot be read" in refused(run_cli("diagnose", "none.json"))
     other = make_profile({("plain", 1): [0.5]})

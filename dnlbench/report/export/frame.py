@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from dnlbench.profiles import Profile
 from dnlbench.report.export import from_extra
-from dnlbench.report.export.tables import Column, ColumnKind, Value
+from dnlbench.report.export.tables import Column, ColumnKind, Value, setting_column
 from dnlbench.spec.settings import flat_settings
-from dnlbench.spec.values import ANY, find_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,17 +40,11 @@ def to_frame(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> pd.D
 
 
 def setting_columns(profile: Profile) -> Iterator[tuple[Column, Value]]:
-    """Yield a column for each key of the tables of the spec, such as ``train.lr``, and its value.
+    """Yield a column for each key of the tables of the spec that all runs share, such as ``train.lr``, and its value.
 
     Lists are text, such as ``2, 4, 8``.
     """
+    axes = profile.spec.get("sweep", {}).get("grid", {})
     for key, value in flat_settings({name: table for name, table in profile.spec.items() if isinstance(table, dict)}):
-        type_ = find_type(profile.declared.spec, tuple(key.split("."))) or ANY
-        kind = None if type_.is_list else _KINDS.get(type_.element or type(value))
-        if kind is not None:
-            yield Column(name=key, kind=kind), value
-        else:
-            yield Column(name=key, kind="string"), ", ".join(map(str, value)) if isinstance(value, list) else value
-
-
-_KINDS: Mapping[type, ColumnKind] = {bool: "bool", int: "int64", float: "float64", str: "string"}
+        if key not in axes:
+            yield setting_column(profile, key, value), ", ".join(map(str, value)) if isinstance(value, list) else value

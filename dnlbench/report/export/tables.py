@@ -1,8 +1,9 @@
 """Tables for export: typed columns, and rows for epochs, runs, measurements or contrasts.
 
 Every row begins with the columns of its profile and its run. The following columns, their order and their types are the same
-for all profiles, except that ``runs`` has extra columns for measurements that no study declares, usually curves. Nothing is
-omitted: a run without epochs or measurements has one row without values.
+for all profiles, except that ``runs`` has extra columns for measurements that no study declares, usually curves, and that
+each key of a grid has a column after those of the run. Nothing is omitted: a run without epochs or measurements has one row
+without values.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import ContrastRecord, Profile, RunRecord
 from dnlbench.profiles.model import Record
+from dnlbench.spec.values import ANY, find_type
 
 RowKind = Literal["epochs", "runs", "measurements", "contrasts"]
 ColumnKind = Literal["int64", "float64", "bool", "string", "list of float64"]
@@ -104,7 +106,7 @@ def make_table(profiles: Sequence[Labeled], kind: RowKind | None = None) -> Tabl
         return _runs(profiles)
     if chosen == "contrasts":
         return _contrasts(profiles)
-    fields = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED)])
+    fields = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED), *_of_grid(profiles)])
     columns, values = _epoch_rows(profiles) if chosen == "epochs" else (_MEASUREMENT, _measurements)
     rows = (
         (*start, *end)
@@ -142,7 +144,7 @@ def _all_runs(profiles: Sequence[Labeled]) -> Iterator[tuple[Labeled, RunRecord]
 
 
 def _runs(profiles: Sequence[Labeled]) -> Table:
-    fields = _with_nodes(profiles, [*_PROFILE, *_RUN])
+    fields = _with_nodes(profiles, [*_PROFILE, *_RUN, *_of_grid(profiles)])
     fields += _measured(profiles, {field.column.name for field in fields})
     rows = (tuple(field.read(each, run) for field in fields) for each, run in _all_runs(profiles))
     return Table(kind="runs", columns=tuple(field.column for field in fields), rows=tuple(rows))
@@ -150,7 +152,7 @@ def _runs(profiles: Sequence[Labeled]) -> Table:
 
 def _contrasts(profiles: Sequence[Labeled]) -> Table:
     """Return a row for each contrast, with separate columns for the point that it is against."""
-    fields = list(_CONTRAST)
+    fields, grid = list(_CONTRAST), _grid_columns(profiles)
     rows = (
         (
             *(read(each) for _, read in _SOURCE),
@@ -158,15 +160,17 @@ def _contrasts(profiles: Sequence[Labeled]) -> Table:
             contrast.against.network,
             contrast.against.depth,
             *(getattr(contrast, name) for name in fields[2:]),
+            *(_cell(point.settings.get(key)) for key in grid for point in (contrast, contrast.against)),
         )
         for each in profiles
         for contrast in each.profile.summary.contrasts
     )
     against = (Column(name="against_network", kind="string"), Column(name="against_depth", kind="int64"))
     columns = tuple(_CONTRAST.values())
+    settings = (Column(name=name, kind=c.kind) for key, c in grid.items() for name in (key, f"against_{key}"))
     return Table(
         kind="contrasts",
-        columns=(*(column for column, _ in _SOURCE), *columns[:2], *against, *columns[2:]),
+        columns=(*(column for column, _ in _SOURCE), *columns[:2], *against, *columns[2:], *settings),
         rows=tuple(rows),
     )
 
@@ -177,6 +181,33 @@ def _with_nodes(profiles: Sequence[Labeled], fields: Sequence[_Field]) -> list[_
         return list(fields)
     index = next(index for index, field in enumerate(fields) if field.column.name == "device")
     return [*fields[: index + 1], _NODE, *fields[index + 1 :]]
+
+
+def setting_column(profile: Profile, key: str, value: object) -> Column:
+    """Return the column of a dotted key of the spec, of the type of the key. Lists are text."""
+    type_ = find_type(profile.declared.spec, tuple(key.split("."))) or ANY
+    kind = None if type_.is_list else _KINDS.get(type_.element or type(value))
+    return Column(name=key, kind=kind or "string")
+
+
+def _grid_columns(profiles: Sequence[Labeled]) -> dict[str, Column]:
+    """Return a column for each key of the grids. It is empty for runs of profiles without this key in their grid."""
+    columns: dict[str, Column] = {}
+    for each, run in _all_runs(profiles):
+        for key, value in run.settings.items():
+            columns.setdefault(key, setting_column(each.profile, key, value))
+    return columns
+
+
+def _of_grid(profiles: Sequence[Labeled]) -> list[_Field]:
+    return [
+        _Field(column=column, read=lambda _, run, key=key: _cell(run.settings.get(key)))  # type: ignore[misc]
+        for key, column in _grid_columns(profiles).items()
+    ]
+
+
+def _cell(value: Any) -> Value:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _measured(profiles: Sequence[Labeled], taken: set[str]) -> list[_Field]:

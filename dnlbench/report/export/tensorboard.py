@@ -55,7 +55,7 @@ class _Scalars:
 
 
 def write_runs(profiles: Sequence[Labeled], folder: Path) -> int:
-    """Write ``<folder>/<network>-L<depth>-seed<seed>/`` for each run, in a folder for each profile if there are several.
+    """Write ``<folder>/<series>-L<depth>-seed<seed>/`` for each run, in a folder for each profile if there are several.
 
     Runs that were never started are omitted.
 
@@ -78,7 +78,7 @@ def write_runs(profiles: Sequence[Labeled], folder: Path) -> int:
             run_names = FolderNames()
             for run in each.profile.runs:
                 if run.status != "skipped" or run.epochs:
-                    name = run_names.take(f"{run.network}-L{run.depth}-seed{run.seed}")
+                    name = run_names.take(f"{run.series}-L{run.depth}-seed{run.seed}")
                     with _reporting(f"{each.label}: {run.run_id}"):
                         _write(parent / name, each.profile, run)
                     written += 1
@@ -208,13 +208,14 @@ def _hidden(tag: str, content: Any) -> Summary:
 
 
 def _hyperparameters(profile: Profile, run: RunRecord) -> Iterable[tuple[str, Any]]:
-    """Yield the network, the depth, the seed, and each setting of the spec by its key."""
+    """Yield the network, the depth, the seed, and each setting of the run by its key."""
     yield from (("network", run.network), ("depth", run.depth), ("seed", run.seed))
     for section, settings in profile.spec.items():
         if section != "sweep" and isinstance(settings, Mapping):
             for key, value in settings.items():
-                if value is not None and value != {}:
+                if value is not None and value != {} and f"{section}.{key}" not in run.settings:
                     yield f"{section}.{key}", value
+    yield from ((key, value) for key, value in run.settings.items() if value is not None)
 
 
 def wall_times(run: RunRecord, created: datetime) -> list[float]:
