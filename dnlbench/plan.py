@@ -86,7 +86,7 @@ class Plan:
 
     @cached_property
     def _settings(self) -> Mapping[Settings, Mapping[str, Any]]:
-        """What the runs of each combination of the grid's values depend on."""
+        """Settings that the runs of each combination of the grid's values depend on."""
         return {settings: self._settings_of(spec) for settings, spec in self.specs.items()}
 
     def _settings_of(self, spec: StudySpec) -> dict[str, Any]:

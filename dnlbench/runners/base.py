@@ -52,7 +52,7 @@ class Runner(Protocol):
         """The loaded data."""
         ...
 
-    def share(self, other: Self) -> None:
+    def take_over(self, other: Self) -> None:
         """Take over what a runner of the same slot with other settings has loaded and measured, as far as it is equal here."""
         ...
 

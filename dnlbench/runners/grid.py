@@ -22,7 +22,7 @@ class GridRunner:
         self._runners = {settings: create(Plan(spec)) for settings, spec in plan.specs.items()}
         self._first, *others = self._runners.values()
         for runner in others:
-            runner.share(self._first)
+            runner.take_over(self._first)
 
     def prepare(self) -> Prepared:
         prepared = {settings: runner.prepare() for settings, runner in self._runners.items()}
@@ -38,7 +38,7 @@ class GridRunner:
     def code_changes(self, recorded: Sources) -> Sequence[str]:
         return self._first.code_changes(recorded)
 
-    def share(self, other: Runner) -> None:
+    def take_over(self, other: Runner) -> None:
         """A grid has no grid around it."""
         raise NotImplementedError
 

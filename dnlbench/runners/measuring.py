@@ -64,7 +64,7 @@ class MeasuringRunner(Generic[Spec]):
     def data_info(self) -> DataInfo:
         return self.data
 
-    def share(self, other: Self) -> None:
+    def take_over(self, other: Self) -> None:
         pass
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:

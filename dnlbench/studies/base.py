@@ -85,7 +85,7 @@ class Point:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the hash of a run id contains of the point."""
+        """Part of the hash of a run id that identifies the point."""
         grid = {"settings": dict(self.settings)} if self.settings else {}
         return {"network": self.network, "depth": self.depth, **grid}
 

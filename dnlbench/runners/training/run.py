@@ -138,7 +138,7 @@ class TrainingRunner:
     def data_info(self) -> DataInfo:
         return self.data.info
 
-    def share(self, other: Self) -> None:
+    def take_over(self, other: Self) -> None:
         """Use the other runner's data. A grid varies neither data nor evaluation, so that they are equal."""
         self._shared = other
 
