@@ -73,10 +73,15 @@ def _of_dense(network: DNLNetwork, alpha: float) -> Iterator[tuple[nn.Parameter,
             yield from ((p, _INNER) for p in part.parameters())
             for layer in part.layers:
                 reader = layer[0] if isinstance(layer, nn.Sequential) else layer
-                yield reader.conv.weight, Exponents(sgd=-1.0, adam=-1.5, eps=-a)
+                assert isinstance(reader, NormReluConv)
+                yield _weight(reader.conv), Exponents(sgd=-1.0, adam=-1.5, eps=-a)
                 yield from ((p, Exponents(adam=-1.0, eps=-a - 0.5)) for p in reader.norm.parameters())
         elif isinstance(part, NormReluConv):
             yield from ((p, _INNER) for p in part.norm.parameters())
-            yield part.conv.weight, Exponents(sgd=-1.0, adam=-1.5)
+            yield _weight(part.conv), Exponents(sgd=-1.0, adam=-1.5)
     yield from ((p, _INNER) for p in network.norm.parameters())
-    yield network.classifier.weight, Exponents(sgd=-1.0, adam=-1.0)
+    yield _weight(network.classifier), Exponents(sgd=-1.0, adam=-1.0)
+
+
+def _weight(layer: nn.Module) -> nn.Parameter:
+    return dict(layer.named_parameters())["weight"]

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dnlbench.stats import Interval
-from dnlbench.studies.base import DepthFit, Estimate, InputShape, Point, Quantity, Section, Study, Verdict
-from dnlbench.studies.training.size import estimate as estimate_training
+from dnlbench.studies.base import DepthFit, Quantity, Section, Study, Verdict
+from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import NetworkSpec
 
 FLAT = 0.15
@@ -81,11 +81,6 @@ def _adapted(study: Study, settings: Mapping[str, Any]) -> Study:
     steps = steps if isinstance(steps, int) else CheckSettings().steps
     by_step = [_change(name=f"change_step_{n}", label=f"step {n}", table=BY_STEP) for n in measured_steps(steps)[:-1]]
     return replace(study, quantities=(*study.quantities, *by_step))
-
-
-def estimate(spec: CoordinateCheckSpec, point: Point, shape: InputShape | None, classes: int | None) -> Estimate:
-    """Estimate a run as a training run, with the states of each layer in memory twice."""
-    return estimate_training(spec, point, shape, classes)
 
 
 _change = partial(Quantity, mean="geometric", range="positive")

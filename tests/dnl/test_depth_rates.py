@@ -30,7 +30,7 @@ def sizes(name: str, depth: int, alpha: float) -> dict[Exponents, tuple[float, f
             implementation="standard",
         )
         images, labels = torch.rand(32, 1, 8, 8).round(), torch.arange(32) % 10
-        functional.cross_entropy(network(images), labels).backward()
+        torch.autograd.backward(functional.cross_entropy(network(images), labels))
         for parameter, exponents in exponents_of(network, alpha).items():
             assert parameter.grad is not None
             squares, absolute = sums.get(exponents, (0.0, 0.0))

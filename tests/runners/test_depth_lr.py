@@ -88,13 +88,13 @@ def explicit(network: nn.Module, spec: TrainingSpec, factors: Callable[[str], tu
                 if settings.optimizer == "sgd":
                     g = g + decay * w
                     velocity[name] = settings.momentum * velocity.get(name, torch.zeros_like(w)) + g
-                    w -= lr * velocity[name]
+                    w.sub_(lr * velocity[name])
                     continue
-                w -= settings.lr * settings.weight_decay * w  # rate × decay is that of the base depth
+                w.sub_(settings.lr * settings.weight_decay * w)  # rate × decay is that of the base depth
                 first[name] = 0.9 * first.get(name, torch.zeros_like(w)) + 0.1 * g
                 second[name] = 0.999 * second.get(name, torch.zeros_like(w)) + 0.001 * g * g
                 root = (second[name] / (1 - 0.999**step)).sqrt() + settings.eps * eps
-                w -= lr * first[name] / (1 - 0.9**step) / root
+                w.sub_(lr * first[name] / (1 - 0.9**step) / root)
     return network
 
 
