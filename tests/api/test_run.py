@@ -125,9 +125,8 @@ def test_a_script_runs_and_continues_after_an_interrupt(tmp_path: Path) -> None:
         "train": {"epochs": 2, "batch_size": 4},
     }
     spec = spec | {"data": {"limit": 150}, "network": {}}
-    script = (
-        f"import dnlbench\nprint(dnlbench.run({spec!r}, run_dir='rd', device='cpu', jobs=2, threads=1, out='x.json'))"
-    )
+    options = "run_dir='rd', device='cpu', jobs=2, threads=1, out='x.json'"
+    script = f"import dnlbench\nprint(repr(dnlbench.run({spec!r}, {options})))"
     command = [sys.executable, "-c", f"{script}\nprint('next statement')"]
     gate = Gate(tmp_path / ".gate")
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
