@@ -66,6 +66,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         (ring, outcome)
         for outcome in ("passed", "failed", "error", "skipped")
         for report in terminalreporter.getreports(outcome)
+        if isinstance(report, pytest.TestReport)  # others are of files that could not be collected
         for ring in RINGS
         if ring in report.keywords and (report.when == "call" or outcome != "passed")
     )
