@@ -35,6 +35,10 @@ from dnlbench.studies.training import TrainingSpec
 for libraries in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
     os.environ.setdefault(f"{libraries}_NUM_THREADS", "1")
 
+# Otherwise every process that the tests start compiles dnlbench, which takes a second or two each time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A shell's background jobs ignore Ctrl+C, and those of nohup a lost terminal; every process that the tests start inherits it.
 for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(ignored) is signal.SIG_IGN:
