@@ -54,7 +54,6 @@ def _nearest_key(key: Key, value: Any, model: type[BaseModel]) -> str:
 
     A key of another table is written in full. Tables are suggested only for tables, other keys only for other values.
     """
-
     matcher = difflib.SequenceMatcher(b=key[-1])
 
     def likeness(known: Key) -> tuple[float, bool]:
