@@ -54,8 +54,8 @@ VERSIONS = ("torch", "torchvision", "numpy", "scipy", "pydantic", "typer", "rich
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two test processes a core, since many tests wait for other processes; eight at most, each of which imports torch."""
-    return min(8, 2 * (os.cpu_count() or 1))
+    """One test process more than cores, since some tests wait for other processes; each of them imports all of torch."""
+    return min(8, 1 + (os.cpu_count() or 1))
 
 
 def pytest_report_header() -> str:
@@ -126,6 +126,13 @@ def own_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("DNLBENCH_CONFIG", str(folder / "config.toml"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)  # a process that the test has just killed may still write
+
+
+@pytest.fixture(autouse=True)
+def one_thread_of_torch() -> None:
+    """Undoes the threads that an earlier sweep in this process has set: on busy cores they wait for each other."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
