@@ -22,9 +22,12 @@ from dnlbench.engine.run import run_sweep
 from dnlbench.errors import ConfigurationError, NotComparableError, SpecError
 from dnlbench.profiles import read_profile, save_profile
 from dnlbench.report.comparison import COLUMNS, comparison_rows, summary_line, with_distinct_titles
+from dnlbench.report.console import render
 from dnlbench.report.export import Labeled, RowKind, make_table
 from dnlbench.report.export.frame import setting_columns, to_frame
+from dnlbench.report.formats import Compared
 from dnlbench.report.html import comparison_fragment, profile_fragment
+from dnlbench.report.profile import profile_grids, profile_header
 from dnlbench.report.progress import create_progress
 from dnlbench.spec import SpecText
 from dnlbench.spec.settings import flat_settings
@@ -93,7 +96,9 @@ class Profile(profiles.Profile):
             f"{self.created:%Y-%m-%d %H:%M} UTC>"
         )
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        """Return the tables of ``dnlbench profiles show``."""
+        return render([profile_header(self), *profile_grids(self)])
 
     def _repr_html_(self) -> str:
         return profile_fragment(self)
@@ -128,6 +133,10 @@ class Comparison:
     ) -> Figure:
         """Return a figure in which all profiles share the panels; see `Profile.plot`."""
         return _plot([self.reference, *self.candidates], kind, quantity, width, log)
+
+    def __str__(self) -> str:
+        """Return the tables of ``dnlbench compare``."""
+        return render(Compared(reference=self.reference, candidates=self.candidates, comparisons=self.results).tables())
 
     def __repr__(self) -> str:
         results = "; ".join(f"{each.candidate} vs. {each.reference}: {summary_line(each)}" for each in self.results)

@@ -28,4 +28,4 @@ if __name__ == "__main__":
     sweep = {"networks": ["letters:build"], "depths": [1, 2], "seeds": 1}
     train = {"epochs": 2, "optimizer": "adamw", "objective": "next-token", "evaluate": True}
     spec = {"name": "letters", "sweep": sweep, "data": {"dataset": "letters:lines"}, "train": train}
-    print(dnlbench.run(spec, out="letters.json").to_pandas()[["depth", "train.objective", "final_train_loss"]])
+    print(dnlbench.run(spec, out="letters.json"))

@@ -1,5 +1,6 @@
 """Sweep a network over its depth on a CSV table of diabetes patients. Run it in this folder: python regression.py."""
 
+import numpy as np
 from sklearn.datasets import load_diabetes
 from torch import nn
 
@@ -15,8 +16,9 @@ def build(depth, input_shape, classes, network):
 
 
 if __name__ == "__main__":
-    table = load_diabetes(as_frame=True).frame
-    table.assign(target=table.target / 100).to_csv("diabetes.csv", index=False)
+    data = load_diabetes()
+    table, header = np.column_stack([data.data, data.target / 100]), ",".join([*data.feature_names, "target"])
+    np.savetxt("diabetes.csv", table, delimiter=",", header=header, comments="")
     spec = {
         "name": "regression",
         "sweep": {"networks": ["regression:build"], "depths": [1, 2], "seeds": 1},
@@ -24,4 +26,4 @@ if __name__ == "__main__":
         "train": {"epochs": 2, "optimizer": "adamw", "objective": "mse", "evaluate": True},
     }
     profile = dnlbench.run(spec, out="regression.json")
-    print(profile.to_pandas()[["depth", "train.objective", "final_train_loss"]])
+    print(profile)

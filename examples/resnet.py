@@ -22,4 +22,4 @@ if __name__ == "__main__":
         "train": {"epochs": 1, "batch_size": 32},
     }
     profile = dnlbench.run(spec, out="resnet.json")
-    print(profile.to_pandas()[["network", "depth", "parameters", "final_train_loss"]])
+    print(profile)

@@ -33,4 +33,4 @@ if __name__ == "__main__":
     sweep = {"networks": ["spirals:build"], "depths": [1, 2], "seeds": 1}
     train = {"epochs": 2, "optimizer": "adamw", "evaluate": True}
     spec = {"name": "spirals", "sweep": sweep, "data": {"dataset": "spirals:Spirals"}, "train": train}
-    print(dnlbench.run(spec, out="spirals.json").to_pandas()[["depth", "final_train_loss", "evaluation_accuracy"]])
+    print(dnlbench.run(spec, out="spirals.json"))

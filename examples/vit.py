@@ -24,4 +24,4 @@ if __name__ == "__main__":
     }
     protocol = {"train.warmup_steps": 8, "train.clip_norm": 1.0}
     profile = dnlbench.run(spec, settings=protocol, out="vit.json")
-    print(profile.to_pandas()[["depth", "train.clip_norm", "final_train_loss"]])
+    print(profile)

@@ -35,6 +35,10 @@ from dnlbench.studies.training import TrainingSpec
 for libraries in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
     os.environ.setdefault(f"{libraries}_NUM_THREADS", "1")
 
+# Otherwise every process that the tests start compiles dnlbench, which takes a second or two each time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A shell's background jobs ignore Ctrl+C, and those of nohup a lost terminal; every process that the tests start inherits it.
 for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(ignored) is signal.SIG_IGN:
@@ -50,8 +54,8 @@ VERSIONS = ("torch", "torchvision", "numpy", "scipy", "pydantic", "typer", "rich
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two test processes a core, since many tests wait for other processes; eight at most, each of which imports torch."""
-    return min(8, 2 * (os.cpu_count() or 1))
+    """One test process more than cores, since some tests wait for other processes; each of them imports all of torch."""
+    return min(8, 1 + (os.cpu_count() or 1))
 
 
 def pytest_report_header() -> str:
@@ -66,6 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         (ring, outcome)
         for outcome in ("passed", "failed", "error", "skipped")
         for report in terminalreporter.getreports(outcome)
+        if isinstance(report, pytest.TestReport)  # others are of files that could not be collected
         for ring in RINGS
         if ring in report.keywords and (report.when == "call" or outcome != "passed")
     )
@@ -121,6 +126,13 @@ def own_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("DNLBENCH_CONFIG", str(folder / "config.toml"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)  # a process that the test has just killed may still write
+
+
+@pytest.fixture(autouse=True)
+def one_thread_of_torch() -> None:
+    """Undoes the threads that an earlier sweep in this process has set: on busy cores they wait for each other."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

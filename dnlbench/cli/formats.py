@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnlbench.cli.output import render, show, write
+from dnlbench.cli.output import show, write
 from dnlbench.outputs import write_output
+from dnlbench.report.console import render
 from dnlbench.report.formats import Report
 
 

@@ -8,19 +8,17 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import IntEnum
-from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
 from dnlbench.errors import DnlbenchError
 from dnlbench.escape import json_text, terminal
-from dnlbench.report.console import console
+from dnlbench.report.console import render
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dnlbench.report.grid import Grid
 
 _WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -46,19 +44,6 @@ class ExitCode(IntEnum):
 def show(*parts: Grid | str) -> None:
     """Print tables and text to stdout."""
     _put(render(parts, sys.stdout))
-
-
-def render(parts: Iterable[Grid | str], file: IO[str] | None = None) -> str:
-    """Return tables and text as a stream would show them, separated by empty lines. The default stream is a file."""
-    return "\n".join(_render(part, console(file or io.StringIO())) for part in parts)
-
-
-def _render(part: Grid | str, out: Console) -> str:
-    if isinstance(part, str):
-        return f"{terminal(part)}\n"
-    with out.capture() as capture:
-        out.print(part.to_rich(out.width))
-    return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
 
 
 def write(text: str) -> None:

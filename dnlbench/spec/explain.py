@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from operator import itemgetter
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -53,13 +54,15 @@ def _nearest_key(key: Key, value: Any, model: type[BaseModel]) -> str:
 
     A key of another table is written in full. Tables are suggested only for tables, other keys only for other values.
     """
+    matcher = difflib.SequenceMatcher(b=key[-1])
 
     def likeness(known: Key) -> tuple[float, bool]:
-        return difflib.SequenceMatcher(None, known[-1], key[-1]).ratio(), known[:-1] == key[:-1]
+        matcher.set_seq1(known[-1])
+        is_near = matcher.real_quick_ratio() >= _NEAR and matcher.quick_ratio() >= _NEAR  # upper bounds
+        return matcher.ratio() if is_near else 0.0, known[:-1] == key[:-1]
 
-    candidates = (known for known in _keys(model) if _is_table(known, model) == isinstance(value, dict))
-    best = max(candidates, key=likeness)
-    ratio, same_table = likeness(best)
+    candidates = (known for known, is_table in _keys(model) if is_table == isinstance(value, dict))
+    (ratio, same_table), best = max(((likeness(known), known) for known in candidates), key=itemgetter(0))
     return f"; did you mean {best[-1] if same_table else '.'.join(best)!r}?" if ratio >= _NEAR else "."
 
 
@@ -128,7 +131,7 @@ def _message(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
     value, context = details["input"], details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            allowed = [known[-1] for known in _keys(model) if known[:-1] == key[:-1]]
+            allowed = [known[-1] for known, _ in _keys(model) if known[:-1] == key[:-1]]
             return f": unknown key{_nearest_key(key, value, model)} Allowed: {', '.join(allowed)}"
         case "missing":
             return ": required key is missing"
@@ -175,11 +178,16 @@ def _choices(details: ErrorDetails) -> list[str]:
     return [word.strip().strip("'") for word in expected.replace(" or ", ",").split(",") if word.strip()]
 
 
-def _keys(model: type[BaseModel], table: Key = ()) -> Iterator[Key]:
-    """Yield every key of a spec, including tables and their keys."""
+@cache
+def _keys(model: type[BaseModel]) -> tuple[tuple[Key, bool], ...]:
+    """Return every key of a spec, and whether it is a table."""
+    return tuple((key, _is_table(key, model)) for key in _nested_keys(model))
+
+
+def _nested_keys(model: type[BaseModel], table: Key = ()) -> Iterator[Key]:
     for name, field in model.model_fields.items():
         key = (*table, name)
         yield key
         for annotation in (field.annotation, *get_args(field.annotation)):
             if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                yield from _keys(annotation, key)
+                yield from _nested_keys(annotation, key)

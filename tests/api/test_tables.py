@@ -24,6 +24,7 @@ from dnlbench.report.export import Labeled, make_table
 from tests.conftest import call
 
 MakeProfile = Callable[..., profiles.Profile]
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 LOSSES = {("densenet", 2): [0.30, 0.40, 0.50], ("densenet", 4): [0.20, 0.21, 0.22]}
 WORSE = {("densenet", 2): [0.60, 0.80, 1.00], ("densenet", 4): [0.40, 0.42, 0.44]}
 
@@ -155,8 +156,17 @@ def test_html_is_escaped_and_has_the_tables(make_profile: MakeProfile) -> None:
         assert "<b>bold</b> & more" in parsed.text
         assert words in parsed.text
         assert "table" in parsed.tags
-    assert repr(profile) == str(profile)
     assert "6 of 6 runs ok" in repr(profile)
+
+
+def test_print_shows_the_tables_of_the_commands(
+    make_profile: MakeProfile, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, losses in (("a.json", LOSSES), ("b.json", WORSE)):
+        dnlbench.Profile.of(make_profile(losses)).save(tmp_path / name)
+    assert str(dnlbench.load("a.json")) == run_cli("profiles", "show", "a.json").stdout
+    assert str(dnlbench.compare("a.json", "b.json")) == run_cli("compare", "a.json", "b.json").stdout
 
 
 def test_failed_runs_are_in_the_html(make_profile: MakeProfile) -> None:

@@ -159,7 +159,10 @@ def test_errors(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
 
     async def type_what_is_wrong(pilot: Pilot[Any]) -> None:
         await checked(pilot)
-        await pilot.press("down", "down", *["backspace"] * 9, *"2, x")
+        depths = row_of(pilot, "sweep", "depths").query_one(Input)
+        depths.value = ""
+        depths.focus()
+        await pilot.press(*"2, x")
         await checked(pilot)
         await stand_below_their_field(pilot, WIDE)
         await stand_below_their_field(pilot, NARROW)
@@ -181,7 +184,7 @@ def test_errors(drive: Drive, screen_text: ScreenText, tmp_path: Path) -> None:
         above = " ".join(" ".join(screen_text(pilot.app).splitlines()[:4]).split())
         assert "a sweep may have at most 100,000" in above
 
-    app = of_preset(tmp_path)
+    app = of_few_fields(tmp_path)
     drive(app, type_what_is_wrong, nothing_is_started, mend_it, of_no_field_stand_at_the_top)
     assert app.started == []
 
