@@ -20,6 +20,7 @@ from dnlbench.files import read_text
 from dnlbench.spec.explain import LONGEST_VALUE, Problem, Source, explain, shown, spec_error
 from dnlbench.spec.lines import MOST_PARTS, Key
 from dnlbench.spec.presets import list_presets, read_preset
+from dnlbench.spec.settings import flat_settings
 from dnlbench.spec.values import ANY, ValueType, find_type, is_deep, read_toml, read_value, write_pair, write_value
 from dnlbench.studies import STUDIES, StudySpec
 
@@ -104,6 +105,7 @@ def parse_spec(text: str, origin: str, overrides: Sequence[str] = ()) -> StudySp
     for setting in settings:
         setting.apply(table, study)
     _check_plain(table, source)
+    _begin_with_the_grid(table, study)
     try:
         # Strict JSON: a list may become a tuple, but a string never becomes a number.
         return study.model_validate_json(json.dumps(table), strict=True)
@@ -212,12 +214,33 @@ class _Override:
             ) from error
 
 
+def _begin_with_the_grid(table: dict[str, Any], study: type[StudySpec]) -> None:
+    """Give keys of the grid that the spec does not set their first value: other keys may require one."""
+    sweep = table.get("sweep")
+    grid = sweep.get("grid") if isinstance(sweep, dict) else None
+    for dotted, values in flat_settings(grid) if isinstance(grid, dict) else ():
+        key = tuple(dotted.split("."))
+        if (
+            key[0] in ("sweep", "name", "study")
+            or not isinstance(values, list)
+            or not values
+            or not find_type(study, key)
+        ):
+            continue
+        inner: Any = table
+        for part in key[:-1]:
+            inner = inner.setdefault(part, {}) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.setdefault(key[-1], values[0])
+
+
 def _type_of(study: type[StudySpec], key: Key) -> ValueType | None:
     """Return the type of a key. That of an axis of the grid is a list of values of the key."""
     if key[:2] != GRID or len(key) == len(GRID):
         return find_type(study, key)
     type_ = find_type(study, key[len(GRID) :])
-    return type_ and (replace(ANY, is_list=True) if type_.is_list else replace(type_, is_list=True, is_optional=False))
+    of_items = ANY if type_ is None or type_.is_list else replace(type_, is_optional=False)
+    return replace(of_items, is_list=True)
 
 
 def _study_of(table: dict[str, Any], settings: Sequence[_Override], source: Source) -> type[StudySpec]:

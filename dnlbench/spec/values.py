@@ -123,6 +123,8 @@ def _read_list(text: str, type_: ValueType) -> Any:
     if type_.is_count and inner is text and "," not in text:
         return _read_item(text, type_)
     items = read_toml(f"[{inner}]")
+    if items is None:
+        items = read_toml(f"[{text}]")  # [1], [2, 3]
     if items is not None:
         return [_convert(item, type_) for item in items]
     parts = [part.strip() for part in inner.split(",")]

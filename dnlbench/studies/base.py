@@ -174,9 +174,9 @@ class StudySpec(Section):
 
         The spec is validated with the same model, so that what is wrong with a value is reported as without a grid.
         """
-        for key in self.sweep.grid:
+        for key, values in self.sweep.grid.items():
             if reason := self.fixed_in_grid(key):
-                refuse(f"sweep.grid.{key}", key, reason)
+                refuse(f"sweep.grid.{key}", list(values), reason)
         for settings in self.sweep.settings if self.sweep.grid else ():
             try:
                 self.with_settings(settings)

@@ -76,7 +76,8 @@ def test_estimates_are_those_of_the_settings() -> None:
     [
         ("sweep.grid.train.lr=0.1,-1", r"sweep.grid.train.lr = -1: .*greater than 0"),
         ("sweep.grid.train.lr=0.1,x", r"sweep.grid.train.lr = 'x'"),
-        ("sweep.grid.train.lrr=1,2", r"sweep.grid.train.lrr = "),
+        ("sweep.grid.train.lrr=1,2", r"sweep.grid.train.lrr = 1"),
+        ("sweep.grid.train.lrr=1", r"sweep.grid.train.lrr = 1"),
         ("sweep.grid.train.lr=0.1,0.1", r"sweep.grid.train.lr repeats 0.1: list each value once"),
         ("sweep.grid.train.lr=[]", r"sweep.grid.train.lr is empty"),
         ("sweep.grid.sweep.depths=1,2", r"sweep.grid.sweep.depths.*is no setting of a run"),
@@ -91,6 +92,13 @@ def test_values_are_checked_when_the_spec_is_read(override: str, message: str | 
         return
     with pytest.raises(SpecError, match=message):
         plan_of(override)
+
+
+def test_a_key_of_the_grid_meets_the_requirements_of_others() -> None:
+    plan = plan_of("train.schedule=milestones", "sweep.grid.train.milestones=[1],[2,3]")
+    assert [dict(settings)["train.milestones"] for settings in plan.specs] == [(1,), (2, 3)]
+    with pytest.raises(SpecError, match=r"requires train.milestones"):
+        plan_of("train.schedule=milestones")
 
 
 def test_values_are_checked_together() -> None:
