@@ -28,6 +28,7 @@ from dnlbench.comparison.model import Comparison, Overall
 from dnlbench.comparison.rules import FAILED, Rule
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Contrast, Profile, contrasts_of, within
+from dnlbench.profiles.tuning import measured_by
 from dnlbench.stats import LEVEL, Interval, LogRatio, holm
 from dnlbench.studies import STUDIES, Quantity
 
@@ -89,7 +90,7 @@ def candidate_of(profile: Profile, title: str) -> Candidate:
     """Compute the contrasts of a profile from its runs."""
     study = profile.declared
     tested = [quantity for quantity in study.quantities if quantity.name in study.contrasts]
-    contrasts = tuple(contrast for quantity in tested for contrast in contrasts_of(profile.runs, quantity))
+    contrasts = tuple(contrast for quantity in tested for contrast in contrasts_of(measured_by(quantity, profile.runs, study), quantity))
     return Candidate(candidate=title, study=study.name, contrasts=contrasts)
 
 

@@ -244,6 +244,7 @@ def _agree(stated: Summary, computed: Summary) -> bool:
                 (fits, computed.fits),
                 (stated.costs, computed.costs),
                 (stated.contrasts, computed.contrasts),
+                (stated.tuned, computed.tuned),
             )
         )
     )

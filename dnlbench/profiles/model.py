@@ -12,6 +12,7 @@ from dnlbench.events.records import Measure, Positive
 from dnlbench.machine import Code, Machine, Node, Sources
 from dnlbench.profiles.verdicts import Verdict
 from dnlbench.stats import Interval
+from dnlbench.stats.tuning import Edge
 from dnlbench.studies import STUDIES, FitModel, Point, Study
 from dnlbench.studies.added import completed
 from dnlbench.studies.base import Match, series_name, settings_of
@@ -304,6 +305,32 @@ class ContrastRecord(PointRecord):
         return Interval(estimate=self.ratio, low=self.low, high=self.high, n=self.n)
 
 
+class TunedRecord(PointRecord):
+    """The best value of the tuned setting at a point; see `dnlbench.stats.tuning`."""
+
+    key: str
+    """Dotted key of the setting. The other settings of the grid are in ``settings``."""
+    tried: tuple[float, ...]
+    diverged: tuple[float, ...] = ()
+    """Values at which a seed diverged; they are no candidates."""
+    best: float | None = None
+    low: float | None = None
+    """Lower end of the 95 % interval; None if it lies outside the tried values, or for a single seed."""
+    high: float | None = None
+    edge: Edge = ""
+    """The ends of the tried values that may be the best."""
+    loss: IntervalRecord | None = None
+    """The loss at the best value, from seeds that did not choose it. None for a single seed."""
+    problem: str = ""
+    """The reason for a missing best value; empty if there is one."""
+
+    @property
+    def best_interval(self) -> Interval | None:
+        if self.best is None:
+            return None
+        return Interval(estimate=self.best, low=self.low, high=self.high, n=self.loss.n if self.loss else 1)
+
+
 class Summary(Record):
     """The values derived from the runs; `dnlbench profiles validate` recomputes them."""
 
@@ -312,6 +339,8 @@ class Summary(Record):
     """Empty in studies without any, and in profiles of versions before 0.3."""
     costs: tuple[CostRecord, ...] = ()
     """Empty in studies without any, and in profiles of versions before 0.5."""
+    tuned: tuple[TunedRecord, ...] = ()
+    """Empty if the sweep tunes no setting."""
     contrasts: tuple[ContrastRecord, ...] = ()
     """Contrasts of depths, then of networks. Empty in studies without any. Files of versions before 0.8 have none; they are
     computed on reading."""

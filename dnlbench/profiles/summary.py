@@ -13,6 +13,7 @@ from dnlbench.profiles.costs import fit_cost
 from dnlbench.profiles.fits import fit_over_depth
 from dnlbench.profiles.hardware import Hardware, alike, count_hardware
 from dnlbench.profiles.model import ContrastRecord, IntervalRecord, PointSummary, RunRecord, Summary
+from dnlbench.profiles.tuning import fit_best_value, measured_by, tuned_records, tuned_runs
 from dnlbench.profiles.values import CURRENT, Method, by_point, interval_of, series_of, values_of
 from dnlbench.studies import Quantity, Study
 from dnlbench.studies.base import OverEpochs
@@ -56,6 +57,8 @@ def summarize(
     points = by_point(runs)
     series = {point.series: [run for run in runs if run.series == point.series] for point in points}
     ranks = {name: count_hardware(_ok(group)) for name, group in series.items()}
+    tuned = tuned_runs(runs, study)
+    tuned_series = {name: [run for run in tuned if run.series == name] for name in dict.fromkeys(r.series for r in tuned)}
     return Summary(
         points=tuple(_point(group, study.quantities, ranks[point.series], method) for point, group in points.items()),
         fits=tuple(
@@ -69,7 +72,14 @@ def summarize(
             )
             for depth_fit in study.fits
             for group in series.values()
+        )
+        + fit_best_value(runs, study)
+        + tuple(
+            fit_over_depth(group, study.tuning.loss_fit, study, method=method, classes=classes)
+            for group in tuned_series.values()
+            if study.tuning
         ),
+        tuned=tuned_records(runs, study),
         costs=tuple(
             record
             for cost in study.costs
@@ -83,7 +93,11 @@ def summarize(
 def contrast_records(runs: Sequence[RunRecord], study: Study) -> tuple[ContrastRecord, ...]:
     """Return the contrasts of all quantities that the study tests within a profile."""
     quantities = {quantity.name: quantity for quantity in study.quantities}
-    return tuple(contrast.record for name in study.contrasts for contrast in contrasts_of(runs, quantities[name]))
+    return tuple(
+        contrast.record
+        for quantity in map(quantities.__getitem__, study.contrasts)
+        for contrast in contrasts_of(measured_by(quantity, runs, study), quantity)
+    )
 
 
 def _ok(runs: Sequence[RunRecord]) -> list[RunRecord]:

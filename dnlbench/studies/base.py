@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Annotated, Any, Literal, NoReturn, Protocol, Self
 
@@ -163,6 +163,7 @@ class StudySpec(Section):
             return self
         document = self.model_dump(mode="json")
         document["sweep"]["grid"] = {}
+        document.pop("tune", None)  # it chooses among the values of a grid
         for key, value in settings:
             *tables, name = key.split(".")
             reduce(lambda table, part: table.setdefault(part, {}), tables, document)[name] = value
@@ -244,6 +245,8 @@ def _refuse_setting(error: ValidationError, settings: Settings) -> NoReturn:
     refuse(f"sweep.grid.{key}", dict(settings)[key], f"{others.strip()} {details['msg']}".strip())
 
 
+NOT_A_POWER = 0.01
+"""Level of the lack-of-fit test of powers of depth."""
 ORDER_TOLERANCE = 0.1
 """Tolerance of orders: agreement with the expected order, and the order above which values count as falling."""
 FitModel = Literal["power", "growth", "limit", "curve-limit"]
@@ -376,6 +379,43 @@ class DepthFit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """A setting whose best value is chosen at each network and depth, among the values of a grid."""
+
+    key: str
+    """Dotted key of the grid."""
+    quantity: str
+    """Name of the quantity that the best value minimizes."""
+    loss: Quantity
+    """The quantity at the best value."""
+    setting: Quantity
+    """The best value."""
+    at_most_chance: bool = False
+    """Limits of the loss never exceed ln(classes)."""
+
+    def measured_in(self, study: Study) -> Quantity:
+        """Return the quantity that the best value minimizes."""
+        return next(quantity for quantity in study.quantities if quantity.name == self.quantity)
+
+    def without(self, point: Point) -> Point:
+        """Return the point without the tuned setting."""
+        return replace(point, settings=tuple(each for each in point.settings if each[0] != self.key))
+
+    @property
+    def loss_fit(self) -> DepthFit:
+        """The fit of the loss at the best value over depth."""
+        return DepthFit(quantity=self.loss.name, model="limit", at_most_chance=self.at_most_chance)
+
+    def observed(self, exponent: Interval, misfit_p: float | None) -> str:
+        """Return whether the best value depends on depth, from the exponent of its growth."""
+        if misfit_p is not None and misfit_p < NOT_A_POWER:
+            return "changes with depth, not as a power of L"
+        if exponent.low is None or exponent.high is None or exponent.low <= 0 <= exponent.high:
+            return "no dependence on depth detected"
+        return "grows with depth" if exponent.estimate > 0 else "falls with depth"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stability:
     """The quantities that show whether gradients explode or vanish with depth."""
 
@@ -441,6 +481,8 @@ class Study:
     plotted: tuple[str, ...] = ()
     """Names of quantities without a fit that figures over depth show in addition to those with one."""
     stability: Stability | None = None
+    tuning: Tuning | None = None
+    """Set by ``adapt`` for a sweep that tunes a setting. `quantities` then has both of its quantities."""
     packs: bool = False
     """Runs that differ only in the seed can be batched."""
     workload_version: int

@@ -21,6 +21,7 @@ from dnlbench.studies.base import (
 from dnlbench.studies.training.objectives import OBJECTIVES, key_of, measured_metrics, metric_named, objective_named
 from dnlbench.studies.training.size import estimate
 from dnlbench.studies.training.spec import TrainingSpec
+from dnlbench.studies.training.tune import tuned
 
 D = TypeVar("D", bound=Described)
 
@@ -71,6 +72,11 @@ _gradient = partial(Quantity, range="positive", tolerance=0.05, table=GRADIENTS,
 
 
 def _adapted(study: Study, settings: Mapping[str, Any]) -> Study:
+    """Adapt the declarations to the objective and the metrics, then to the tuned setting."""
+    return tuned(_of_objective(study, settings), settings)
+
+
+def _of_objective(study: Study, settings: Mapping[str, Any]) -> Study:
     """Give losses the unit and range of the objective, and add the metrics that the settings ask for."""
     train = settings.get("train")
     train = train if isinstance(train, Mapping) else {}

@@ -22,6 +22,7 @@ from dnlbench.studies.base import InputShape, Match, Point, Section, StudySpec, 
 from dnlbench.studies.training.datasets import CUSTOM_KEYS, DATASETS, DatasetDeclaration, datasets_with
 from dnlbench.studies.training.match import MatchSettings, check_match, match_depth
 from dnlbench.studies.training.objectives import METRICS, OBJECTIVES, key_of, measured_metrics, objective_named
+from dnlbench.studies.training.tune import TuneSettings, check_tune
 
 Transformation = Literal["crop", "flip"]
 
@@ -312,7 +313,7 @@ class NetworkSpec(StudySpec):
         table = key.partition(".")[0]
         if table == "data" or key in _MEASURED_ALIKE:
             return "must have one value in a sweep, since its profile describes the data and the results once"
-        if table == "match":
+        if table in ("match", "tune"):
             return "chooses settings for each depth; a grid cannot vary it"
         return super().fixed_in_grid(key)
 
@@ -403,6 +404,7 @@ class TrainingSpec(NetworkSpec):
 
     study: Literal["training"] = "training"
     match: MatchSettings = MatchSettings()
+    tune: TuneSettings = TuneSettings()
 
     def matched(self, point: Point) -> Match | None:
         return match_depth(self, point.network, point.depth)
@@ -417,13 +419,18 @@ class TrainingSpec(NetworkSpec):
     def run_settings(self) -> dict[str, Any]:
         """Exclude the number of epochs unless the learning rate depends on it: longer runs then continue shorter ones.
 
-        Keys whose results follow from the epochs are excluded too.
+        Keys whose results follow from the epochs are excluded too, and the tuned setting.
         """
-        settings = super().run_settings()
+        settings = {key: value for key, value in super().run_settings().items() if key != "tune"}
         excluded = _FROM_EPOCHS if self.train.schedule == "cosine" else _FROM_EPOCHS | {"epochs"}
         return {**settings, "train": {key: value for key, value in settings["train"].items() if key not in excluded}}
 
     @model_validator(mode="after")
     def _budgets_can_be_matched(self) -> Self:
         check_match(self, self.sweep.grid)
+        return self
+
+    @model_validator(mode="after")
+    def _setting_can_be_tuned(self) -> Self:
+        check_tune(self)
         return self
