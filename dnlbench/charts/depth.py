@@ -30,7 +30,7 @@ TICKS: dict[str, Ticks] = {"number": "number", "count": "count", "percent": "per
 
 def depth_quantities(sources: Sequence[Source]) -> tuple[Quantity, ...]:
     """Return the quantities of the study that at least one source has values of."""
-    measured = {name for source in sources for point in source.summary.points for name in point.quantities}
+    measured = {name for source in sources for point in source.summary.all_points for name in point.quantities}
     return tuple(each for each in (sources[0].study.quantities if sources else ()) if each.name in measured)
 
 
@@ -118,7 +118,7 @@ class _Builder:
 
     def _points(self, source: Source) -> Mapping[tuple[str, int], IntervalRecord]:
         """Return the finite means by network and depth, sorted by depth."""
-        points = sorted(source.summary.points, key=lambda point: point.depth)
+        points = sorted(source.summary.all_points, key=lambda point: point.depth)
         records = {(p.series, p.depth): p.quantities.get(self.quantity.name) for p in points}
         return {key: each for key, each in records.items() if each is not None and math.isfinite(each.mean)}
 

@@ -12,15 +12,17 @@ from dnlbench.charts.depth import depth_chart, depth_quantities
 from dnlbench.charts.epochs import epoch_charts
 from dnlbench.charts.model import Chart
 from dnlbench.charts.source import Source, sources_of
+from dnlbench.charts.transfer import transfer_charts
 from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile
 from dnlbench.studies import EpochMetric, Quantity
 
-Kind = Literal["epochs", "depth", "cost", "budget"]
-"""``epochs``: curves over epochs, one chart for each network. ``depth``: quantities and their fits over depth.
+Kind = Literal["epochs", "transfer", "depth", "cost", "budget"]
+"""``epochs``: curves over epochs, one chart for each network. ``transfer``: the loss over the tuned setting, one chart for each
+network. ``depth``: quantities and their fits over depth.
 ``cost``: the cost of depth. ``budget``: losses against parameters, operations, time and memory."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
-DEFAULT_KINDS: tuple[Kind, ...] = ("epochs", "depth", "cost")
+DEFAULT_KINDS: tuple[Kind, ...] = ("epochs", "transfer", "depth", "cost")
 FORMATS = ("svg", "png", "pdf")
 MOST_PROFILES = 6
 """Maximum number of profiles in a figure: more dash patterns are hard to distinguish."""
@@ -118,7 +120,7 @@ def _quantities(sources: Sequence[Source], names: Sequence[str]) -> tuple[Quanti
     for name in names:
         if name not in known:
             raise ConfigurationError(f"unknown quantity {name!r}; study {study.name} measures {', '.join(known)}")
-    chosen = names or (*(fit.quantity for fit in study.fits), *study.plotted)
+    chosen = names or (*study.fitted, *study.plotted)
     return tuple(known[name] for name in dict.fromkeys(chosen))
 
 
@@ -140,6 +142,8 @@ def _block(
         one_scale = len({source.data for source in sources}) == 1
         declared = sources[0].study.epoch_metric(metric)
         return Block(charts=epoch_charts(sources, declared, log=log), one_scale=one_scale)
+    if kind == "transfer":
+        return Block(charts=transfer_charts(sources, log=log), one_scale=True)
     if kind == "budget":
         losses = _losses(sources[0], quantities)
         return Block(charts=tuple(chart for each in losses for chart in budget_charts(sources, each, log=log)))
@@ -152,6 +156,8 @@ def _reason_missing(sources: Sequence[Source], kind: Kind, quantities: Sequence[
     study = sources[0].study
     if kind == "epochs":
         return "no run finished an epoch" if study.has_epochs else f"runs of study {study.name} have no epochs"
+    if kind == "transfer":
+        return "the sweep has no [tune]"
     if kind == "budget" and not study.against_budget:
         return f"study {study.name} has no losses against budgets"
     if kind == "cost" and not study.costs:

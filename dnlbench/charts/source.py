@@ -20,12 +20,13 @@ from dnlbench.profiles import (
     Profile,
     RunRecord,
     Summary,
+    TunedRecord,
     differing_settings,
     settings_text,
 )
 from dnlbench.studies import Point, Study
 
-R = TypeVar("R", RunRecord, PointSummary, FitRecord, CostRecord)
+R = TypeVar("R", RunRecord, PointSummary, FitRecord, CostRecord, TunedRecord)
 MAX_NAMED_RUNS = 4
 """Failed runs that a note lists by name; more are counted."""
 FAILED = ("failed", "oom", "diverged")
@@ -110,7 +111,8 @@ def sources_of(profiles: Sequence[Profile], letters: Sequence[str] = ()) -> tupl
 def _labeled(profiles: Sequence[Profile]) -> Iterator[Profile]:
     """Yield the profiles with short, distinct network names."""
     labels: dict[str, str] = {}
-    for network in dict.fromkeys(run.series for profile in profiles for run in profile.runs):
+    records = (record for each in profiles for record in (*each.runs, *each.summary.tuned))
+    for network in dict.fromkeys(record.series for record in records):
         short = label(network)
         labels[network] = short if short not in labels.values() else f"{short} ({len(labels) + 1})"
 
@@ -123,7 +125,7 @@ def _labeled(profiles: Sequence[Profile]) -> Iterator[Profile]:
         if all(network == short for network, short in labels.items()):
             yield profile
             continue
-        summary = {kind: named(getattr(profile.summary, kind)) for kind in ("points", "fits", "costs")}
+        summary = {kind: named(getattr(profile.summary, kind)) for kind in ("points", "fits", "costs", "tuned")}
         changes = {"runs": named(profile.runs), "summary": profile.summary.model_copy(update=summary)}
         yield profile.model_copy(update=changes)
 
@@ -145,8 +147,10 @@ class Identities:
 
     @classmethod
     def of_sources(cls, sources: Iterable[Source]) -> Identities:
-        """Take the networks and depths of all planned runs."""
-        return cls.of(run.point for source in sources for run in source.runs)
+        """Take the networks and depths of all planned runs, then those of tuned results."""
+        known = tuple(sources)
+        tuned = (record.point for source in known for record in source.summary.tuned)
+        return cls.of((*(run.point for source in known for run in source.runs), *tuned))
 
     def network(self, network: str, profile: int = 0) -> Identity:
         index = self.networks.index(network)

@@ -25,34 +25,40 @@ GAP = "   "
 
 
 def show_chart(profile: Profile, file: TextIO) -> None:
-    """Print the main result over depth, or the loss over epochs for a single depth. Print nothing without a terminal."""
+    """Print the main result over depth, the loss over the tuned setting, or for a single depth the loss over epochs.
+
+    Print nothing without a terminal.
+    """
     out = console(file)
     if not file.isatty() or out.is_dumb_terminal or out.width < NARROWEST or "utf" not in (file.encoding or "").lower():
-        return
-    chart = _chart(profile)
-    if chart is None:
         return
     from dnlbench.charts.terminal.text import Theme
 
     theme = Theme(colors=not os.environ.get("NO_COLOR"))
-    out.print()
-    for row in _rows(chart, out.width, theme):
-        out.print(_text(row), no_wrap=True, crop=True)
+    for chart in _charts(profile):
+        out.print()
+        if chart.subject:
+            out.print(chart.subject)
+        for row in _rows(chart, out.width, theme):
+            out.print(_text(row), no_wrap=True, crop=True)
 
 
-def _chart(profile: Profile) -> Chart | None:
-    """Return None if there are too few points for a curve."""
+def _charts(profile: Profile) -> Sequence[Chart]:
+    """Return the charts to show; none if there are too few points for a curve."""
     from dnlbench.charts.depth import depth_chart, depth_quantities
     from dnlbench.charts.epochs import epoch_chart, metrics_of
     from dnlbench.charts.source import sources_of
+    from dnlbench.charts.transfer import transfer_charts
 
     sources = sources_of([profile])
+    if charts := transfer_charts(sources):
+        return charts
     quantities, metrics = depth_quantities(sources), metrics_of(sources)
     if quantities and len({run.depth for run in profile.runs}) > 1:
-        return depth_chart(sources, quantities[0])
+        return [depth_chart(sources, quantities[0])]
     if metrics and max(len(run.epochs) for run in profile.runs) > 1:
-        return epoch_chart(sources, metrics[0])
-    return None
+        return [epoch_chart(sources, metrics[0])]
+    return []
 
 
 def _rows(chart: Chart, width: int, theme: Theme) -> Iterator[Sequence[Span]]:

@@ -100,7 +100,7 @@ def parts(incomplete: str) -> list[str]:
 
 def plot_kinds(incomplete: str) -> list[str]:
     """Return kinds of panels."""
-    return _matching(("budget", "cost", "depth", "epochs"), incomplete)
+    return _matching(("budget", "cost", "depth", "epochs", "transfer"), incomplete)
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[str]:

@@ -29,8 +29,8 @@ def plot(
         list[str] | None,
         options.Option(
             "--kind",
-            metavar="epochs|depth|cost|budget",
-            help="Kind of panel to plot. Repeatable. Default: epochs, depth and cost, as far as they apply.",
+            metavar="epochs|transfer|depth|cost|budget",
+            help="Kind of panel to plot. Repeatable. Default: all but budget, as far as they apply.",
             autocompletion=complete.plot_kinds,
         ),
     ] = None,
@@ -58,10 +58,9 @@ def plot(
 ) -> None:
     """Plot profiles as SVG, PNG or PDF.
 
-    Panels show loss over epochs, results with fits over depth, cost over depth, and loss against budgets (parameters, FLOPs,
-    time, memory). Several profiles share the panels: colors
-    distinguish networks, dash patterns distinguish profiles. Equal profiles give byte-identical files. Exits with code 2 if
-    there is nothing to plot.
+    Panels show loss over epochs, loss over the tuned setting, results with fits over depth, cost over depth, and loss against
+    budgets (parameters, FLOPs, time, memory). Several profiles share the panels: colors distinguish networks, dash patterns
+    distinguish profiles. Equal profiles give byte-identical files. Exits with code 2 if there is nothing to plot.
     """
     from dnlbench.charts.figure import check_format, check_kind, figure_layout
     from dnlbench.charts.mpl import figure_bytes, inches

@@ -90,7 +90,11 @@ def candidate_of(profile: Profile, title: str) -> Candidate:
     """Compute the contrasts of a profile from its runs."""
     study = profile.declared
     tested = [quantity for quantity in study.quantities if quantity.name in study.contrasts]
-    contrasts = tuple(contrast for quantity in tested for contrast in contrasts_of(measured_by(quantity, profile.runs, study), quantity))
+    contrasts = tuple(
+        contrast
+        for quantity in tested
+        for contrast in contrasts_of(measured_by(quantity, profile.runs, study), quantity)
+    )
     return Candidate(candidate=title, study=study.name, contrasts=contrasts)
 
 

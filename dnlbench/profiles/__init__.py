@@ -16,6 +16,7 @@ from dnlbench.profiles.model import (
     Profile,
     RunRecord,
     Summary,
+    TunedRecord,
 )
 from dnlbench.profiles.reduce import read_run_dir, reduce_run_dir, run_record
 from dnlbench.profiles.summary import summarize

@@ -15,7 +15,7 @@ from dnlbench.stats import Interval
 from dnlbench.stats.tuning import Edge
 from dnlbench.studies import STUDIES, FitModel, Point, Study
 from dnlbench.studies.added import completed
-from dnlbench.studies.base import Match, series_name, settings_of
+from dnlbench.studies.base import BEST_VALUE, TUNED_LOSS, Match, series_name, settings_of
 
 SCHEMA = "dnlbench.profile/2"
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
@@ -305,14 +305,23 @@ class ContrastRecord(PointRecord):
         return Interval(estimate=self.ratio, low=self.low, high=self.high, n=self.n)
 
 
+class TriedRecord(Record):
+    """A value of the tuned setting with its loss."""
+
+    value: float
+    loss: IntervalRecord | None = None
+    """Mean over the runs that are ``ok``; None if there are none."""
+    diverged: bool = False
+    """True if a seed diverged, which rules the value out."""
+
+
 class TunedRecord(PointRecord):
     """The best value of the tuned setting at a point; see `dnlbench.stats.tuning`."""
 
     key: str
     """Dotted key of the setting. The other settings of the grid are in ``settings``."""
-    tried: tuple[float, ...]
-    diverged: tuple[float, ...] = ()
-    """Values at which a seed diverged; they are no candidates."""
+    tried: tuple[TriedRecord, ...]
+    """By increasing value."""
     best: float | None = None
     low: float | None = None
     """Lower end of the 95 % interval; None if it lies outside the tried values, or for a single seed."""
@@ -325,10 +334,14 @@ class TunedRecord(PointRecord):
     """The reason for a missing best value; empty if there is one."""
 
     @property
-    def best_interval(self) -> Interval | None:
-        if self.best is None:
-            return None
-        return Interval(estimate=self.best, low=self.low, high=self.high, n=self.loss.n if self.loss else 1)
+    def means(self) -> PointSummary:
+        """The best value and the loss at it, as results of a point."""
+        quantities = {} if self.loss is None else {TUNED_LOSS: self.loss}
+        if self.best is not None:
+            n = self.loss.n if self.loss else 1
+            quantities[BEST_VALUE] = IntervalRecord(mean=self.best, low=self.low, high=self.high, n=n)
+        start = {"network": self.network, "settings": self.settings, "depth": self.depth}
+        return PointSummary(**start, parameters=None, statuses={}, quantities=quantities)
 
 
 class Summary(Record):
@@ -344,6 +357,11 @@ class Summary(Record):
     contrasts: tuple[ContrastRecord, ...] = ()
     """Contrasts of depths, then of networks. Empty in studies without any. Files of versions before 0.8 have none; they are
     computed on reading."""
+
+    @property
+    def all_points(self) -> tuple[PointSummary, ...]:
+        """The points of the runs, then those of tuned results."""
+        return (*self.points, *(record.means for record in self.tuned))
 
 
 class ProfileMetadata(Record):

@@ -58,7 +58,9 @@ def summarize(
     series = {point.series: [run for run in runs if run.series == point.series] for point in points}
     ranks = {name: count_hardware(_ok(group)) for name, group in series.items()}
     tuned = tuned_runs(runs, study)
-    tuned_series = {name: [run for run in tuned if run.series == name] for name in dict.fromkeys(r.series for r in tuned)}
+    tuned_series = {
+        name: [run for run in tuned if run.series == name] for name in dict.fromkeys(r.series for r in tuned)
+    }
     return Summary(
         points=tuple(_point(group, study.quantities, ranks[point.series], method) for point, group in points.items()),
         fits=tuple(

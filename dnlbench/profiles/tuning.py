@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dnlbench.profiles.model import FitRecord, IntervalRecord, RunRecord, TunedRecord
+from dnlbench.profiles.model import FitRecord, IntervalRecord, RunRecord, TriedRecord, TunedRecord
 from dnlbench.profiles.values import interval_of, values_of
 from dnlbench.stats.tuning import Losses, NotTunedError, Tuned, growth_of, tune
 from dnlbench.studies import Point, Quantity, Study
@@ -19,7 +19,7 @@ def tuned_records(runs: Sequence[RunRecord], study: Study) -> tuple[TunedRecord,
     if study.tuning is None:
         return ()
     return tuple(
-        _record(study.tuning, point, group, results[point.depth])
+        _record(study, study.tuning, point, group, results[point.depth])
         for points in _series(runs, study.tuning).values()
         for results in [_results(study, points)]
         for point, group in points.items()
@@ -46,7 +46,9 @@ def fit_best_value(runs: Sequence[RunRecord], study: Study) -> tuple[FitRecord, 
     """Fit ``C L^q`` to the best values of each network; a record without a fit has the reason."""
     if study.tuning is None:
         return ()
-    return tuple(_growth(study.tuning, points, _results(study, points)) for points in _series(runs, study.tuning).values())
+    return tuple(
+        _growth(study.tuning, points, _results(study, points)) for points in _series(runs, study.tuning).values()
+    )
 
 
 def measured_by(quantity: Quantity, runs: Sequence[RunRecord], study: Study) -> Sequence[RunRecord]:
@@ -67,12 +69,12 @@ def _series(runs: Iterable[RunRecord], tuning: Tuning) -> dict[str, dict[Point, 
 
 def _results(study: Study, points: dict[Point, list[RunRecord]]) -> Series:
     assert study.tuning is not None
-    quantity = study.tuning.measured_in(study)
-    losses = [_samples(study.tuning, quantity, group) for group in points.values()]
+    losses = [_samples(study, study.tuning, group) for group in points.values()]
     return {point.depth: result for point, result in zip(points, tune(losses), strict=True)}
 
 
-def _samples(tuning: Tuning, quantity: Quantity, runs: Sequence[RunRecord]) -> Losses:
+def _samples(study: Study, tuning: Tuning, runs: Sequence[RunRecord]) -> Losses:
+    quantity = tuning.measured_in(study)
     by_value: dict[float, list[RunRecord]] = {}
     for run in runs:
         by_value.setdefault(float(run.settings[tuning.key]), []).append(run)
@@ -86,23 +88,33 @@ def _losses(result: Tuned | NotTunedError) -> dict[int, float]:
 
 
 def _record(
-    tuning: Tuning, point: Point, runs: Sequence[RunRecord], result: Tuned | NotTunedError
+    study: Study, tuning: Tuning, point: Point, runs: Sequence[RunRecord], result: Tuned | NotTunedError
 ) -> TunedRecord:
-    tried = tuple(sorted({float(run.settings[tuning.key]) for run in runs}))
-    diverged = tuple(sorted({float(run.settings[tuning.key]) for run in runs if run.status == "diverged"}))
-    start = {**point.identity, "key": tuning.key, "tried": tried, "diverged": diverged}
+    start = {**point.identity, "key": tuning.key, "tried": _tried(study, tuning, runs)}
     if isinstance(result, NotTunedError):
         return TunedRecord(**start, problem=str(result))
-    losses = list(result.losses.values())
-    interval = interval_of(losses, tuning.loss) if losses else None
-    return TunedRecord(
-        **start,
-        best=result.best,
-        low=result.low,
-        high=result.high,
-        edge=result.edge,
-        loss=interval and IntervalRecord(mean=interval.estimate, low=interval.low, high=interval.high, n=interval.n),
+    loss = _mean(list(result.losses.values()), tuning.loss)
+    return TunedRecord(**start, best=result.best, low=result.low, high=result.high, edge=result.edge, loss=loss)
+
+
+def _tried(study: Study, tuning: Tuning, runs: Sequence[RunRecord]) -> tuple[TriedRecord, ...]:
+    quantity, losses = tuning.measured_in(study), _samples(study, tuning, runs)
+    values = sorted({float(run.settings[tuning.key]) for run in runs})
+    return tuple(
+        TriedRecord(
+            value=value,
+            loss=_mean(list(losses.samples.get(value, {}).values()), quantity),
+            diverged=value in losses.failed,
+        )
+        for value in values
     )
+
+
+def _mean(values: Sequence[float], quantity: Quantity) -> IntervalRecord | None:
+    if not values:
+        return None
+    interval = interval_of(values, quantity)
+    return IntervalRecord(mean=interval.estimate, low=interval.low, high=interval.high, n=interval.n)
 
 
 def _run(tuning: Tuning, point: Point, runs: Sequence[RunRecord], seed: int, loss: float) -> RunRecord:

@@ -10,6 +10,7 @@ from dnlbench.profiles import Profile
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.runs import left_out_notes
+from dnlbench.report.tuning import tuned_grids
 from dnlbench.report.values import both_ends, ratio_text, verdict_text
 from dnlbench.stats import Interval
 from dnlbench.studies import Quantity
@@ -26,7 +27,7 @@ def profile_latex(profile: Profile) -> str:
         _profile_grid(profile, [quantity for quantity in shown if quantity.table == title], title)
         for title in dict.fromkeys(quantity.table for quantity in shown)
     ]
-    return _document([*tables, *contrast_grids(profile)])
+    return _document([*tuned_grids(profile), *tables, *contrast_grids(profile)])
 
 
 def comparison_latex(comparisons: Sequence[Comparison]) -> str:

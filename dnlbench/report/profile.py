@@ -27,6 +27,7 @@ from dnlbench.report.runs import (
     node_properties,
 )
 from dnlbench.report.stability import never_learned_sentences, stability_sentences
+from dnlbench.report.tuning import tuned_grids
 from dnlbench.report.values import both_ends, mean_text, quantity_head, value_text
 from dnlbench.studies import Quantity, Study
 
@@ -35,7 +36,8 @@ DROP_LAST = 99
 
 
 def profile_grids(profile: Profile) -> Iterator[Grid]:
-    """Yield the results by network and depth, contrasts, fits, costs, outcomes, budgets, and unsuccessful runs."""
+    """Yield tuned results, results by network and depth, contrasts, fits, costs, outcomes, budgets and unsuccessful runs."""
+    yield from tuned_grids(profile)
     yield from result_grids(profile)
     yield from contrast_grids(profile)
     yield from fit_grids(profile)

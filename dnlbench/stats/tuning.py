@@ -1,15 +1,15 @@
 """The best value of a setting, from the losses at several values with several seeds.
 
 The log loss is a polynomial in the logarithm ``u`` of the value, plus noise of a seed that all values share, plus independent
-noise of equal variance. The polynomial is fitted to the means over seeds at the best value and its neighbors, `WINDOW` in all. Its
-degree is the lowest from 2 on that the lack-of-fit F test does not reject at `REJECTED`.
+noise of equal variance. The polynomial is fitted to the means over seeds at the best value and its neighbors, `WINDOW` in all.
+Its degree is the lowest from 2 on that the lack-of-fit F tests of all depths together do not reject at `REJECTED`.
 
-- The best value is the minimum of the polynomial. Its interval is Fieller's (1954, J. R. Stat. Soc. B 16): all ``u`` around it at
-  which the slope is not significantly different from 0, with the variance of the noise from ``(n − 1)(K − 1)`` degrees of freedom
+- The best value is the minimum of the polynomial. Its interval is Fieller's (1954, J. R. Stat. Soc. B 16): all ``u`` around it
+  at which the slope is not significantly different from 0. The variance of the noise has ``(n − 1)(K − 1)`` degrees of freedom
   for ``n`` seeds and ``K`` values. An end of the interval outside the tried values is unknown.
-- The smallest of several noisy means is biased low. The loss at the best value is therefore measured with other seeds than those
-  that choose the value: each half of the seeds gives its losses at the value that the other half chooses. Between two tried
-  values, the log loss of a seed is a parabola through the nearest three.
+- The smallest of several noisy means is biased low. The loss at the best value is therefore measured with other seeds than
+  those that choose the value: each half of the seeds gives its losses at the value that the other half chooses. Between two
+  tried values, the log loss of a seed is a parabola through the nearest three.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dnlbench.stats.student import f_tail, t_quantile
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    Array = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 WINDOW = 5
 """Most values that a polynomial is fitted to."""
@@ -56,7 +56,7 @@ class Tuned:
     losses: Mapping[int, float]
     """Loss at the best value by seed. Empty for a single seed."""
     variance: float
-    """Of the logarithm of the best value; NaN if unknown."""
+    """Variance of the logarithm of the best value; NaN if unknown."""
     freedom: int
     """Degrees of freedom of the variance."""
 
@@ -87,7 +87,9 @@ def _grid(losses: Losses) -> _Grid | NotTunedError:
     values = [value for value in sorted(samples) if value not in losses.failed]
     if len(values) < FEWEST_VALUES:
         tried = len({*samples, *losses.failed})
-        return NotTunedError(f"{len(values)} of {tried} values have losses that did not diverge; {FEWEST_VALUES} are needed")
+        return NotTunedError(
+            f"{len(values)} of {tried} values have losses that did not diverge; {FEWEST_VALUES} are needed"
+        )
     seeds = sorted(set.intersection(*(set(samples[value]) for value in values)))
     if not seeds:
         return NotTunedError("no seed finished at every value")
@@ -124,8 +126,8 @@ class _Polynomial:
         """Return the lowest of the minima; NaN if there is none."""
         import numpy as np
 
-        slope = np.polyder(self.coefficients)
-        roots = _real(np.roots(slope))
+        slope: Array = np.polyder(self.coefficients)
+        roots = _real_roots(slope)
         minima = [u for u in roots if np.polyval(np.polyder(slope), u) > 0]
         return min(minima, key=lambda u: float(np.polyval(self.coefficients, u)), default=math.nan)
 
@@ -139,8 +141,9 @@ class _Polynomial:
         """Return the ends of the interval around the minimum ``u`` in which ``slope² ≤ t² variance``; infinite if open."""
         import numpy as np
 
-        slope = np.polyder(self.coefficients)
-        roots = _real(np.roots(np.polysub(np.polymul(slope, slope), t * t * self._slope_variance())))
+        slope: Array = np.polyder(self.coefficients)
+        open_ends: Array = np.polysub(np.polymul(slope, slope), t * t * self._slope_variance())
+        roots = _real_roots(open_ends)
         below, above = ([each for each in roots if sign * (each - u) > 0] for sign in (-1, 1))
         return max(below, default=-math.inf), min(above, default=math.inf)
 
@@ -155,8 +158,10 @@ class _Polynomial:
         return np.array([flipped.trace(k) for k in range(1 - size, size)])
 
 
-def _real(roots: Array) -> list[float]:
-    return [float(root.real) for root in roots if abs(root.imag) < 1e-9 * max(1.0, abs(root))]
+def _real_roots(coefficients: Array) -> list[float]:
+    import numpy as np
+
+    return [float(root.real) for root in np.roots(coefficients) if abs(root.imag) < 1e-9 * max(1.0, abs(root))]
 
 
 class _Grid:
@@ -178,14 +183,14 @@ class _Grid:
         fit = self._fit(self.y[:, self.window], degree)
         minimum = fit.minimum()
         is_inside = first < minimum < last
-        low, high = fit.fieller(minimum, t_quantile(self.freedom)) if self.freedom and minimum == minimum else (-math.inf, math.inf)
-        below, above = not (minimum > first and low > first), not (minimum < last and high < last)
-        if not self.freedom:
-            below, above = not minimum > first, not minimum < last
+        low, high = math.nan, math.nan
+        if self.freedom and math.isfinite(minimum):
+            low, high = fit.fieller(minimum, t_quantile(self.freedom))
+        below, above = not minimum > first or low <= first, not minimum < last or high >= last
         return Tuned(
             best=self._value(self._within(minimum, self.y)),
-            low=None if below or not self.freedom else self._value(min(low, last)),
-            high=None if above or not self.freedom else self._value(max(high, first)),
+            low=None if below or math.isnan(low) else self._value(min(low, last)),
+            high=None if above or math.isnan(high) else self._value(max(high, first)),
             edge="both" if below and above else "low" if below else "high" if above else "",
             is_inside=is_inside,
             losses=self._held_out(degree),
@@ -197,7 +202,7 @@ class _Grid:
         return math.exp(u + self.center)
 
     def _within(self, minimum: float, y: Array) -> float:
-        """Return the minimum, or the nearest tried value if it lies outside of them; without a minimum, the best tried value."""
+        """Return the minimum, or the end of the tried values before it; without a minimum, the best tried value."""
         if math.isfinite(minimum):
             return min(max(minimum, float(self.u[0])), float(self.u[-1]))
         return float(self.u[y.mean(0).argmin()])
@@ -272,8 +277,8 @@ class Growth:
 def growth_of(depths: Sequence[int], tuned: Sequence[Tuned]) -> Growth:
     """Fit the exponent ``q`` of the best values by least squares of their logarithms on log L.
 
-    The variance of each best value is that of ``−b / 2a`` to first order. Best values of different depths are independent, since
-    their networks are. Degrees of freedom are Satterthwaite's.
+    The variance of each best value is to first order in the noise. Best values of different depths are independent, since their
+    networks are. Degrees of freedom are Satterthwaite's.
 
     Raises:
         NotTunedError: if fewer than two depths are given, or a best value is not inside the tried values or has no variance.
@@ -294,7 +299,9 @@ def growth_of(depths: Sequence[int], tuned: Sequence[Tuned]) -> Growth:
     half = t_quantile(float(freedom)) * math.sqrt(parts.sum())
     residual, spare = y - y.mean() - exponent * (x - x.mean()), len(depths) - 2
     return Growth(
-        exponent=Interval(estimate=exponent, low=exponent - half, high=exponent + half, n=min(len(t.losses) for t in tuned)),
+        exponent=Interval(
+            estimate=exponent, low=exponent - half, high=exponent + half, n=min(len(t.losses) for t in tuned)
+        ),
         constant=math.exp(float(y.mean() - exponent * x.mean())),
         misfit_p=_misfit_p(residual, variances, spare, sum(each.freedom for each in tuned)) if spare else None,
     )

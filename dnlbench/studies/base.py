@@ -378,6 +378,12 @@ class DepthFit:
     """The quantity with the throughput, from which the cost of the next doubling is computed."""
 
 
+TUNED_LOSS = "tuned_loss"
+"""Name of the quantity `Tuning.loss`."""
+BEST_VALUE = "best_value"
+"""Name of the quantity `Tuning.setting`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
     """A setting whose best value is chosen at each network and depth, among the values of a grid."""
@@ -501,6 +507,12 @@ class Study:
     def summary(self) -> str:
         """The line of the study in ``dnlbench list``."""
         return self.title
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """Names of the quantities with a fit over depth."""
+        tuned = (TUNED_LOSS, BEST_VALUE) if self.tuning else ()
+        return (*tuned, *(fit.quantity for fit in self.fits))
 
     @property
     def has_epochs(self) -> bool:

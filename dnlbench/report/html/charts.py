@@ -12,6 +12,7 @@ from dnlbench.charts.epochs import epoch_charts, metrics_of
 from dnlbench.charts.model import Chart
 from dnlbench.charts.mpl import chart_svg
 from dnlbench.charts.source import sources_of
+from dnlbench.charts.transfer import transfer_charts
 from dnlbench.charts.web import describe
 from dnlbench.profiles import Profile
 from dnlbench.report.grid import Column, Grid
@@ -28,7 +29,8 @@ MAX_TABLE_COLUMNS = 8
 def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
     """Return all charts of profiles of one study.
 
-    They are the main metric of each network, each main quantity over depth, and the main loss against each budget.
+    They are the main metric of each network, its loss over the tuned setting, each main quantity over depth, and the main loss
+    against each budget.
     """
     sources = sources_of(profiles)
     study = sources[0].study
@@ -37,7 +39,8 @@ def charts_of(profiles: Sequence[Profile]) -> list[Chart]:
     over_depth = [depth_chart(sources, each) for each in shown]
     losses = [each for each in shown if each.name in dict(study.against_budget)]
     over_budget = [chart for each in losses[:1] for chart in budget_charts(sources, each)]
-    return [chart for chart in (*over_epochs, *over_depth, *over_budget) if chart.series]
+    charts = (*over_epochs, *transfer_charts(sources), *over_depth, *over_budget)
+    return [chart for chart in charts if chart.series]
 
 
 def chart_figures(charts: Sequence[Chart]) -> Markup:

@@ -19,6 +19,7 @@ from dnlbench.report.html.runs import unsuccessful_runs
 from dnlbench.report.html.tables import side_by_side, table
 from dnlbench.report.outcomes import outcome_grids
 from dnlbench.report.profile import result_grids
+from dnlbench.report.tuning import tuned_grids
 from dnlbench.report.values import value_text
 from dnlbench.studies import Quantity
 
@@ -35,7 +36,7 @@ def profile_html(profile: Profile) -> str:
             tag("p", summary_sentence(profile)),
             tag("ul", *(tag("li", line) for line in sentences(profile))),
         ),
-        section("Results by network and depth", *(table(grid) for grid in result_grids(profile))),
+        section("Results by network and depth", *map(table, (*tuned_grids(profile), *result_grids(profile)))),
         *([section("Changes with depth and between networks", side_by_side(contrasts))] if contrasts else []),
         *([section("Charts", chart_figures(charts))] if charts else []),
         *([section("Depth limits and costs", side_by_side(further))] if further else []),
@@ -49,7 +50,7 @@ def profile_html(profile: Profile) -> str:
 
 def profile_fragment(profile: Profile) -> Markup:
     """Return the main tables without a page around them, for a notebook."""
-    grids = [next(result_grids(profile)), *contrast_grids(profile)]
+    grids = [*tuned_grids(profile), next(result_grids(profile)), *contrast_grids(profile)]
     title = tag("strong", f"{profile.name}, {profile.created:%Y-%m-%d %H:%M} UTC")
     return tag(
         "div", tag("p", title, f": {summary_sentence(profile)}"), *map(table, grids), *unsuccessful_runs(profile)

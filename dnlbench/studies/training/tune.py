@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from dnlbench.stats.tuning import FEWEST_VALUES
 from dnlbench.studies.added import Added
-from dnlbench.studies.base import Quantity, Section, Study, Tuning, refuse
+from dnlbench.studies.base import BEST_VALUE, TUNED_LOSS, Quantity, Section, Study, Tuning, refuse
 
 if TYPE_CHECKING:
     from dnlbench.studies.training.spec import TrainingSpec
@@ -45,7 +45,9 @@ def check_tune(spec: TrainingSpec) -> None:
         refuse("tune.over", key, f"needs at least {FEWEST_VALUES} positive numbers in sweep.grid, not {list(values)}")
     if len(spec.seeds) < FEWEST_SEEDS:
         refuse(
-            "tune.over", key, "needs at least 2 seeds in sweep.seeds: some choose the best value, others measure the loss at it"
+            "tune.over",
+            key,
+            "needs at least 2 seeds in sweep.seeds: some choose the best value, others measure the loss at it",
         )
     if spec.tune.by == "evaluation_loss" and not spec.train.evaluate:
         refuse("tune.by", spec.tune.by, "requires train.evaluate = true")
@@ -66,14 +68,14 @@ def tuned(study: Study, settings: Mapping[str, Any]) -> Study:
     measured = next(quantity for quantity in study.quantities if quantity.name == name)
     short = key.rpartition(".")[2]
     loss = Quantity(
-        name="tuned_loss",
+        name=TUNED_LOSS,
         label=f"{measured.label.removeprefix('final ')} at the best {short}",
         unit=measured.unit,
         better=measured.better,
         range=measured.range,
         tolerance=measured.tolerance,
     )
-    setting = Quantity(name="best_value", label=f"best {short}", range="positive", mean="geometric", compared=False)
+    setting = Quantity(name=BEST_VALUE, label=f"best {short}", range="positive", mean="geometric", compared=False)
     bounded = any(fit.at_most_chance for fit in study.fits if fit.quantity == name)
     tuning = Tuning(key=key, quantity=name, loss=loss, setting=setting, at_most_chance=bounded)
     return replace(
