@@ -1,8 +1,9 @@
 """The best value of a setting, from the losses at several values with several seeds.
 
 The log loss is a polynomial in the logarithm ``u`` of the value, plus noise of a seed that all values share, plus independent
-noise of equal variance. The polynomial is fitted to the means over seeds at the best value and its neighbors, `WINDOW` in all.
-Its degree is the lowest from 2 on that the lack-of-fit F tests of all depths together do not reject at `REJECTED`.
+noise of equal variance. It is fitted to the means over seeds at the best tried value and its neighbors: a parabola to five
+values, a cubic to five, or a parabola to three, the first one that the lack-of-fit F tests of all depths together do not reject
+at `REJECTED`.
 
 - The best value is the minimum of the polynomial. Its interval is Fieller's (1954, J. R. Stat. Soc. B 16): all ``u`` around it
   at which the slope is not significantly different from 0. The variance of the noise has ``(n − 1)(K − 1)`` degrees of freedom
@@ -27,8 +28,17 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
-WINDOW = 5
-"""Most values that a polynomial is fitted to."""
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A polynomial around the best tried value."""
+
+    values: int
+    """Number of values that it is fitted to, as far as there are as many."""
+    degree: int
+
+
+SHAPES = (Shape(values=5, degree=2), Shape(values=5, degree=3), Shape(values=3, degree=2))
 FEWEST_VALUES = 3
 _ROUNDING = 1e-18
 REJECTED = 0.01
@@ -72,14 +82,14 @@ class Losses:
 
 
 def tune(losses: Sequence[Losses]) -> list[Tuned | NotTunedError]:
-    """Find the values with the smallest loss of one network at several depths, whose polynomials have one degree.
+    """Find the values with the smallest loss of one network at several depths, whose polynomials have one shape.
 
     Returns:
         The best value at each depth, or the reason why there is none: fewer than `FEWEST_VALUES` values or no seed remain.
     """
     grids = [_grid(each) for each in losses]
-    degree = _degree([each for each in grids if isinstance(each, _Grid)])
-    return [each.tuned(degree) if isinstance(each, _Grid) else each for each in grids]
+    shape = _shape([each for each in grids if isinstance(each, _Grid)])
+    return [_Fit(each, shape).tuned() if isinstance(each, _Grid) else each for each in grids]
 
 
 def _grid(losses: Losses) -> _Grid | NotTunedError:
@@ -96,16 +106,16 @@ def _grid(losses: Losses) -> _Grid | NotTunedError:
     table = [[samples[value][seed] for value in values] for seed in seeds]
     if min(map(min, table)) <= 0:
         return NotTunedError("a loss is not positive, and has no logarithm")
-    return _Grid(values, seeds, table)
+    return _Grid.of(values, seeds, table)
 
 
-def _degree(grids: Sequence[_Grid]) -> int:
-    """Return the lowest degree that the losses at all depths together do not reject, by Fisher's combination of p values."""
-    for degree in range(2, WINDOW - 1):
-        p_values = [p for grid in grids if (p := grid.misfit_p(degree)) is not None]
+def _shape(grids: Sequence[_Grid]) -> Shape:
+    """Return the first shape that the losses at all depths together do not reject, by Fisher's combination of p values."""
+    for shape in SHAPES:
+        p_values = [p for grid in grids if (p := _Fit(grid, shape).misfit_p()) is not None]
         if p_values and _combined(p_values) >= REJECTED:
-            return degree
-    return WINDOW - 1
+            return shape
+    return SHAPES[-1]
 
 
 def _combined(p_values: Sequence[float]) -> float:
@@ -122,14 +132,11 @@ class _Polynomial:
     """From the highest power to the constant."""
     covariance: Array
 
-    def minimum(self) -> float:
-        """Return the lowest of the minima; NaN if there is none."""
+    def minima(self) -> list[float]:
         import numpy as np
 
         slope: Array = np.polyder(self.coefficients)
-        roots = _real_roots(slope)
-        minima = [u for u in roots if np.polyval(np.polyder(slope), u) > 0]
-        return min(minima, key=lambda u: float(np.polyval(self.coefficients, u)), default=math.nan)
+        return [u for u in _real_roots(slope) if np.polyval(np.polyder(slope), u) > 0]
 
     def variance_of_minimum(self, u: float) -> float:
         """Return the variance of the minimum to first order: of the slope there, over the square of the curvature."""
@@ -141,6 +148,8 @@ class _Polynomial:
         """Return the ends of the interval around the minimum ``u`` in which ``slope² ≤ t² variance``; infinite if open."""
         import numpy as np
 
+        if self.variance_of_minimum(u) < _ROUNDING:
+            return u, u
         slope: Array = np.polyder(self.coefficients)
         open_ends: Array = np.polysub(np.polymul(slope, slope), t * t * self._slope_variance())
         roots = _real_roots(open_ends)
@@ -164,98 +173,118 @@ def _real_roots(coefficients: Array) -> list[float]:
     return [float(root.real) for root in np.roots(coefficients) if abs(root.imag) < 1e-9 * max(1.0, abs(root))]
 
 
+@dataclass(frozen=True)
 class _Grid:
     """Log losses ``y`` by seed and value, at the logarithms ``u`` of the values, which are centered."""
 
-    def __init__(self, values: Sequence[float], seeds: Sequence[int], losses: Sequence[Sequence[float]]) -> None:
+    seeds: Sequence[int]
+    center: float
+    u: Array
+    y: Array
+
+    @classmethod
+    def of(cls, values: Sequence[float], seeds: Sequence[int], losses: Sequence[Sequence[float]]) -> _Grid:
         import numpy as np  # here, not above: it takes a tenth of a second that --help should not wait for
 
-        self.values, self.seeds = values, seeds
-        self.y: Array = np.log(np.array(losses))
         u = np.log(np.array(values))
-        self.center = float(u.mean())
-        self.u: Array = u - self.center
-        self.window = _around(int(self.y.mean(0).argmin()), WINDOW, len(values))
+        return cls(seeds, float(u.mean()), u - u.mean(), np.log(np.array(losses)))
+
+    @property
+    def best(self) -> int:
+        """Index of the value with the smallest mean."""
+        return int(self.y.mean(0).argmin())
+
+    def half(self, start: int) -> _Grid:
+        """Return every second seed."""
+        return _Grid(self.seeds[start::2], self.center, self.u, self.y[start::2])
+
+    def loss(self, seed: int, u: float) -> float:
+        """Interpolate the loss of a seed, given by its index."""
+        import numpy as np
+
+        near = _around(int(abs(self.u - u).argmin()), 3, len(self.u))
+        return math.exp(float(np.polyval(np.polyfit(self.u[near], self.y[seed, near], 2), u)))
+
+
+class _Fit:
+    """A polynomial around the best value of a grid."""
+
+    def __init__(self, grid: _Grid, shape: Shape, window: slice | None = None) -> None:
+        import numpy as np
+
+        self.grid, self.shape = grid, shape
+        self.window = window or _around(grid.best, shape.values, len(grid.u))
+        self.u, self.y = grid.u[self.window], grid.y[:, self.window]
         self.noise, self.freedom = self._noise()
-
-    def tuned(self, degree: int) -> Tuned:
-        first, last = float(self.u[0]), float(self.u[-1])
-        fit = self._fit(self.y[:, self.window], degree)
-        minimum = fit.minimum()
-        is_inside = first < minimum < last
-        low, high = math.nan, math.nan
-        if self.freedom and math.isfinite(minimum):
-            low, high = fit.fieller(minimum, t_quantile(self.freedom))
-        below, above = not minimum > first or low <= first, not minimum < last or high >= last
-        return Tuned(
-            best=self._value(self._within(minimum, self.y)),
-            low=None if below or math.isnan(low) else self._value(min(low, last)),
-            high=None if above or math.isnan(high) else self._value(max(high, first)),
-            edge="both" if below and above else "low" if below else "high" if above else "",
-            is_inside=is_inside,
-            losses=self._held_out(degree),
-            variance=fit.variance_of_minimum(minimum) if is_inside and self.freedom else math.nan,
-            freedom=self.freedom,
+        basis = np.vander(self.u, min(shape.degree, len(self.u) - 1) + 1)
+        self.polynomial = _Polynomial(
+            coefficients=np.linalg.lstsq(basis, self.y.mean(0), rcond=None)[0],
+            covariance=np.linalg.inv(basis.T @ basis) * self.noise / len(grid.seeds),
         )
-
-    def _value(self, u: float) -> float:
-        return math.exp(u + self.center)
-
-    def _within(self, minimum: float, y: Array) -> float:
-        """Return the minimum, or the end of the tried values before it; without a minimum, the best tried value."""
-        if math.isfinite(minimum):
-            return min(max(minimum, float(self.u[0])), float(self.u[-1]))
-        return float(self.u[y.mean(0).argmin()])
+        self.minimum = self._minimum()
 
     def _noise(self) -> tuple[float, int]:
         """Return the variance of the noise, without that which all values share, and its degrees of freedom."""
-        y = self.y[:, self.window]
-        freedom = (y.shape[0] - 1) * (y.shape[1] - 1)
-        residual = y - y.mean(0) - y.mean(1, keepdims=True) + y.mean()
+        freedom = (self.y.shape[0] - 1) * (self.y.shape[1] - 1)
+        residual = self.y - self.y.mean(0) - self.y.mean(1, keepdims=True) + self.y.mean()
         return (float((residual**2).sum()) / freedom if freedom else math.nan), freedom
 
-    def misfit_p(self, degree: int) -> float | None:
-        """Return the p value of the lack of fit of a polynomial; None if it interpolates, or for a single seed."""
+    def _minimum(self) -> float:
+        """Return the minimum between the fitted values, or else beyond the end of the tried values that is best; else NaN."""
+        minima, first, last = self.polynomial.minima(), self.u[0], self.u[-1]
+        if inside := [u for u in minima if first < u < last]:
+            return inside[0]
+        ends = {0: lambda u: u <= first, len(self.grid.u) - 1: lambda u: u >= last}
+        beyond = ends.get(self.grid.best, lambda u: False)
+        return next(filter(beyond, minima), math.nan)
+
+    def misfit_p(self) -> float | None:
+        """Return the p value of the lack of fit; None for an interpolation, or for a single seed."""
         import numpy as np
 
-        u, mean = self.u[self.window], self.y[:, self.window].mean(0)
-        spare = len(u) - 1 - degree
+        spare = len(self.u) - len(self.polynomial.coefficients)
         if spare < 1 or not self.freedom:
             return None
-        residual = mean - np.polyval(np.polyfit(u, mean, degree), u)
-        misfit = len(self.seeds) * float(residual @ residual) / spare
+        residual = self.y.mean(0) - np.polyval(self.polynomial.coefficients, self.u)
+        misfit = len(self.grid.seeds) * float(residual @ residual) / spare
         if misfit < _ROUNDING:
             return 1.0
         return f_tail(spare, self.freedom, misfit / self.noise) if self.noise > 0 else 0.0
 
-    def _fit(self, y: Array, degree: int) -> _Polynomial:
-        """Fit the means over seeds of the log losses in the window."""
-        import numpy as np
+    def best(self) -> float:
+        """Return the minimum, or the end of the tried values before it; without a minimum, the best tried value."""
+        if math.isfinite(self.minimum):
+            return min(max(self.minimum, float(self.grid.u[0])), float(self.grid.u[-1]))
+        return float(self.grid.u[self.grid.best])
 
-        basis = np.vander(self.u[self.window], min(degree, y.shape[1] - 1) + 1)
-        return _Polynomial(
-            coefficients=np.linalg.lstsq(basis, y.mean(0), rcond=None)[0],
-            covariance=np.linalg.inv(basis.T @ basis) * self.noise / len(self.seeds),
+    def tuned(self) -> Tuned:
+        first, last = float(self.grid.u[0]), float(self.grid.u[-1])
+        is_inside = first < self.minimum < last
+        low, high = math.nan, math.nan
+        if self.freedom and math.isfinite(self.minimum):
+            low, high = self.polynomial.fieller(self.minimum, t_quantile(self.freedom))
+        below, above = not self.minimum > first or low <= first, not self.minimum < last or high >= last
+        return Tuned(
+            best=self._value(self.best()),
+            low=None if below or math.isnan(low) else self._value(min(low, last)),
+            high=None if above or math.isnan(high) else self._value(max(high, first)),
+            edge="both" if below and above else "low" if below else "high" if above else "",
+            is_inside=is_inside,
+            losses=self._held_out(),
+            variance=self.polynomial.variance_of_minimum(self.minimum) if is_inside and self.freedom else math.nan,
+            freedom=self.freedom,
         )
 
-    def _held_out(self, degree: int) -> dict[int, float]:
+    def _value(self, u: float) -> float:
+        return math.exp(u + self.grid.center)
+
+    def _held_out(self) -> dict[int, float]:
         """Return the loss of each seed at the value that the other half of the seeds chooses."""
-        halves = [range(start, len(self.seeds), 2) for start in (0, 1)]
-        if not all(halves):
+        grid = self.grid
+        if len(grid.seeds) < 2:
             return {}
-        chosen = [self._chosen(list(half), degree) for half in reversed(halves)]
-        losses = {self.seeds[k]: self._loss(k, u) for half, u in zip(halves, chosen, strict=True) for k in half}
-        return dict(sorted(losses.items()))
-
-    def _chosen(self, half: Sequence[int], degree: int) -> float:
-        """Return the best value by some of the seeds."""
-        return self._within(self._fit(self.y[half, self.window], degree).minimum(), self.y[half])
-
-    def _loss(self, seed: int, u: float) -> float:
-        import numpy as np
-
-        near = _around(int(abs(self.u - u).argmin()), 3, len(self.values))
-        return math.exp(float(np.polyval(np.polyfit(self.u[near], self.y[seed, near], 2), u)))
+        chosen = [_Fit(grid.half(start), self.shape, self.window).best() for start in (1, 0)]
+        return {seed: grid.loss(k, chosen[k % 2]) for k, seed in enumerate(grid.seeds)}
 
 
 def _around(middle: int, size: int, count: int) -> slice:
