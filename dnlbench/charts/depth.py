@@ -16,7 +16,7 @@ from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, values_of
 from dnlbench.profiles.budgets import equal_budget
 from dnlbench.profiles.fitted_model import fit_words, fitted_model
 from dnlbench.studies import Cost, Quantity
-from dnlbench.studies.base import POWERS
+from dnlbench.studies.base import BEST_VALUE, POWERS
 
 FIT_POINTS = 49
 FIT_EXTENT = 2.0
@@ -62,7 +62,9 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         notes=(*builder.reading(series), *builder.notes(), *failed_note(sources)),
         empty=f"no value of {quantity.label}",
     )
-    powers = any(fit.quantity == quantity.name and fit.model in POWERS for fit in sources[0].study.fits)
+    powers = quantity.name == BEST_VALUE or any(
+        fit.quantity == quantity.name and fit.model in POWERS for fit in sources[0].study.fits
+    )
     return with_scale(chart, prefer_log=powers or bool(builder.costs), log=log)
 
 

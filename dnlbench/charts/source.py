@@ -147,10 +147,10 @@ class Identities:
 
     @classmethod
     def of_sources(cls, sources: Iterable[Source]) -> Identities:
-        """Take the networks and depths of all planned runs, then those of tuned results."""
+        """Take the networks and depths of tuned results, then those of all planned runs."""
         known = tuple(sources)
         tuned = (record.point for source in known for record in source.summary.tuned)
-        return cls.of((*(run.point for source in known for run in source.runs), *tuned))
+        return cls.of((*tuned, *(run.point for source in known for run in source.runs)))
 
     def network(self, network: str, profile: int = 0) -> Identity:
         index = self.networks.index(network)

@@ -44,7 +44,7 @@ def _chart(sources: Sequence[Source], tuning: Tuning, identities: Identities, ne
         y=Axis(label=quantity.label, unit=quantity.unit, range=quantity.range),
         series=tuple(series),
         profiles=profiles_of(sources),
-        fits=tuple(_best(sources, groups, short)),
+        fits=tuple(_best(sources, groups, network, short)),
         notes=tuple(_notes(records, counts, short)),
     )
     return with_scale(chart, prefer_log=True, log=log)
@@ -81,10 +81,12 @@ def _series(
         )
 
 
-def _best(sources: Sequence[Source], groups: Sequence[Sequence[TunedRecord]], short: str) -> Iterator[str]:
+def _best(
+    sources: Sequence[Source], groups: Sequence[Sequence[TunedRecord]], network: str, short: str
+) -> Iterator[str]:
     for source, group in zip(sources, groups, strict=True):
         values = ", ".join(f"{best_text(each)} at L={each.depth}" for each in group)
-        yield f"{source.name(f'best {short}')}: {values}"
+        yield f"{source.name(network)}: best {short} {values}"
 
 
 def best_text(record: TunedRecord) -> str:

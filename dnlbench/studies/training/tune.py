@@ -83,5 +83,6 @@ def tuned(study: Study, settings: Mapping[str, Any]) -> Study:
         quantities=(*study.quantities, loss, setting),
         tuning=tuning,
         fits=(),
+        plotted=(),
         contrasts=(loss.name,),
     )
