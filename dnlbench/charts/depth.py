@@ -12,11 +12,11 @@ from dnlbench.charts.epochs import seeds_text
 from dnlbench.charts.model import Axis, Chart, Identity, Series, Ticks
 from dnlbench.charts.scales import with_scale
 from dnlbench.charts.source import Identities, Source, failed_note, is_failed, profiles_of
-from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, values_of
+from dnlbench.profiles import CostRecord, FitRecord, IntervalRecord, RunRecord, values_of
 from dnlbench.profiles.budgets import equal_budget
 from dnlbench.profiles.fitted_model import fit_words, fitted_model
 from dnlbench.studies import Cost, Quantity
-from dnlbench.studies.base import BEST_VALUE, POWERS
+from dnlbench.studies.base import BEST_VALUE, POWERS, TUNED
 
 FIT_POINTS = 49
 FIT_EXTENT = 2.0
@@ -59,7 +59,11 @@ def depth_chart(sources: Sequence[Source], quantity: Quantity, *, log: bool | No
         series=tuple(series),
         profiles=profiles_of(sources),
         fits=tuple(builder.fit_lines()),
-        notes=(*builder.reading(series), *builder.notes(), *failed_note(sources)),
+        notes=(
+            *builder.reading(series),
+            *builder.notes(),
+            *(failed_note(sources) if quantity.name not in TUNED else ()),
+        ),
         empty=f"no value of {quantity.label}",
     )
     powers = quantity.name == BEST_VALUE or any(
@@ -133,7 +137,7 @@ class _Builder:
         elif points:
             yield mean
         means = dict(zip(mean.x, mean.y, strict=True))
-        for depth in sorted({run.depth for run in source.runs if run.series == network and is_failed(run)}):
+        for depth in sorted({run.depth for run in self._failed(source) if run.series == network}):
             yield Series(
                 key=f"{mean.key} L={depth} failed",
                 label=f"{mean.label} L={depth} failed",
@@ -145,6 +149,10 @@ class _Builder:
                 joined=False,
                 failed=True,
             )
+
+    def _failed(self, source: Source) -> list[RunRecord]:
+        """Return the failed runs. Tuned results leave out the settings at which runs failed."""
+        return [] if self.quantity.name in TUNED else [run for run in source.runs if is_failed(run)]
 
     def _mean(self, source: Source, identity: Identity, points: Mapping[int, IntervalRecord]) -> Series:
         fitted = {fit.series for _, of, fit in self.fits() if of is source and fit.is_fitted and fitted_model(fit)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from itertools import product
 from typing import Annotated, Any, Self, TypeVar
 
@@ -63,6 +64,10 @@ def _flat(value: Any) -> Any:
     return flat
 
 
+def _union(axes: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(value for axis in axes for value in axis))
+
+
 Grid = Annotated[dict[str, Axis[Any]], BeforeValidator(_flat)]
 
 
@@ -72,19 +77,37 @@ class Axes(Section):
     grid: Annotated[Grid, Added(before={})] = Field(default_factory=dict)
     """Other keys of the spec as axes, such as `"train.lr" = [0.01, 0.03]`. Every combination of their values is trained."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """List the grid after the axes of the study in forms and tables of keys."""
+        super().__pydantic_init_subclass__(**kwargs)
+        fields = cls.__pydantic_fields__
+        fields["grid"] = fields.pop("grid")
+
     @property
     def settings(self) -> tuple[Settings, ...]:
         """All combinations of values of the grid; a single empty one without a grid."""
         keys = list(self.grid)
         return tuple(settings_of(dict(zip(keys, values, strict=True))) for values in product(*self.grid.values()))
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of values of each axis, the keys of the grid last. Empty optional axes are left out."""
+        axes = (*((name, values) for name, values in self if name != "grid"), *self.grid.items())
+        return {name: len(values) for name, values in axes if values}
+
+    def joined(self, others: Iterable[Self]) -> Self:
+        """Return axes with the values of the others too. Their grids have the same keys."""
+        every = (self, *others)
+        values = {
+            name: _union(getattr(axes, name) for axes in every) for name in type(self).model_fields if name != "grid"
+        }
+        grid = {key: _union(axes.grid.get(key, ()) for axes in every) for key in self.grid}
+        return self.model_copy(update={**values, "grid": grid})
+
     @model_validator(mode="after")
     def _runs_are_not_too_many(self) -> Self:
-        counts = {
-            name: len(values)
-            for name, values in (*((n, v) for n, v in self if n != "grid"), *self.grid.items())
-            if values
-        }
+        counts = self.sizes
         if (runs := math.prod(counts.values())) > MOST_RUNS:
             axes = " × ".join(f"{name} ({count:,})" for name, count in counts.items())
             raise PydanticCustomError(

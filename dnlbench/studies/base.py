@@ -382,6 +382,7 @@ TUNED_LOSS = "tuned_loss"
 """Name of the quantity `Tuning.loss`."""
 BEST_VALUE = "best_value"
 """Name of the quantity `Tuning.setting`."""
+TUNED = (TUNED_LOSS, BEST_VALUE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -511,7 +512,7 @@ class Study:
     @property
     def fitted(self) -> tuple[str, ...]:
         """Names of the quantities with a fit over depth."""
-        tuned = (TUNED_LOSS, BEST_VALUE) if self.tuning else ()
+        tuned = TUNED if self.tuning else ()
         return (*tuned, *(fit.quantity for fit in self.fits))
 
     @property

@@ -69,12 +69,6 @@ def _joined(plan: Plan, others: list[Plan]) -> Plan:
     """Return the plan with the points of the others too, and one seed, since all seeds of a point take equally long."""
     from dnlbench.plan import Plan as RuntimePlan
 
-    sweep = plan.spec.sweep
-    axes = [other.spec.sweep for other in [plan, *others]]
-    joined = {
-        name: tuple(dict.fromkeys(value for one in axes for value in getattr(one, name)))
-        for name in type(sweep).model_fields
-        if name != "seeds"
-    }
-    wider = sweep.model_copy(update={**joined, "seeds": plan.spec.seeds[:1]})
+    axes = plan.spec.sweep.joined([other.spec.sweep for other in others])
+    wider = axes.model_copy(update={"seeds": plan.spec.seeds[:1]})
     return RuntimePlan(plan.spec.model_copy(update={"sweep": wider}))

@@ -110,9 +110,7 @@ def _notes(plan: Plan, machine: Machine, slots: tuple[Slot, ...], estimator: Dur
 
 def _sum(plan: Plan) -> str:
     """Return the factors of the number of runs: ``3 networks × 3 depths × 3 seeds``. Empty optional axes are omitted."""
-    axes = plan.spec.sweep
-    counts = {name.replace("_", " "): len(getattr(axes, name)) for name in type(axes).model_fields}
-    factors = [(name, count) for name, count in counts.items() if count]
+    factors = ((name.replace("_", " "), count) for name, count in plan.spec.sweep.sizes.items())
     return " × ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in factors)
 
 
