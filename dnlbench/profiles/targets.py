@@ -129,9 +129,11 @@ def _point(
     budget = _budget(profile, counted[0])
     costs: dict[str, Interval] = {}
     for each in BUDGETS:
-        found = [_cost(profile, target, run, each) for run in (alike(counted) if each.hardware_dependent else counted)]
-        known = [cost for cost in found if cost is not None]
-        if each.grows and known and len(known) == len(found):
+        costs_of_runs = [
+            _cost(profile, target, run, each) for run in (alike(counted) if each.hardware_dependent else counted)
+        ]
+        known = [cost for cost in costs_of_runs if cost is not None]
+        if each.grows and known and len(known) == len(costs_of_runs):
             costs[each.name] = mean_interval(known, "positive")
     return TargetPoint(
         point=point,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from dnlbench.profiles.model import FitRecord, IntervalRecord, RunRecord, TriedRecord, TunedRecord
@@ -57,13 +58,24 @@ def measured_by(quantity: Quantity, runs: Sequence[RunRecord], study: Study) -> 
     return tuned_runs(runs, study) if is_tuned else runs
 
 
+def runs_at_best(runs: Iterable[RunRecord], tuned: Iterable[TunedRecord]) -> tuple[RunRecord, ...]:
+    """Return the runs at the tried value that is nearest to the best one, at each point."""
+    nearest = {
+        (record.point, min((each.value for each in record.tried), key=lambda v: abs(math.log(v / best)))): record.key
+        for record in tuned
+        if (best := record.best) is not None
+    }
+    key = next(iter(nearest.values()), "")
+    return tuple(run for run in runs if key in run.settings and (run.point.without(key), run.settings[key]) in nearest)
+
+
 def _series(runs: Iterable[RunRecord], tuning: Tuning) -> dict[str, dict[Point, list[RunRecord]]]:
     """Group runs by series and point without the tuned setting, by depth."""
     series: dict[str, dict[Point, list[RunRecord]]] = {}
     for run in sorted(runs, key=lambda run: run.depth):
-        point = tuning.without(run.point)
+        point = run.point.without(tuning.key)
         series.setdefault(point.series, {}).setdefault(point, []).append(run)
-    order = dict.fromkeys(tuning.without(run.point).series for run in runs)
+    order = dict.fromkeys(run.point.without(tuning.key).series for run in runs)
     return {name: series[name] for name in order}
 
 

@@ -7,31 +7,38 @@ from collections.abc import Iterator, Sequence
 from dnlbench import units
 from dnlbench.profiles import Profile
 from dnlbench.profiles.budgets import BUDGETS, Budget
+from dnlbench.profiles.final_slopes import FEWEST_EPOCHS, LAST_FRACTION, LEVEL_WITHIN, FinalSlope, final_slopes
 from dnlbench.profiles.targets import Target, TargetPoint, TargetTest, target_of, target_points, target_tests
-from dnlbench.profiles.trends import FEWEST_EPOCHS, LEVEL_WITHIN, SHARE, Trend, trends_of
+from dnlbench.profiles.tuning import runs_at_best
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import named, p_text
 from dnlbench.stats import LEVEL, Interval
 
 
 def outcome_grids(profile: Profile) -> Iterator[Grid]:
-    """Yield the cost to reach the target loss of the spec, and the trends of losses at the end of training."""
+    """Yield the cost to reach the target loss of the spec, and the change of losses at the end of training."""
     if target := target_of(profile.spec):
         yield from _target_grids(profile, target)
     quantities = {quantity.name: quantity for quantity in profile.declared.quantities}
     for name, metric in profile.declared.against_budget:
-        if trends := trends_of(profile.runs, metric):
-            yield _trend_grid(quantities[name].label, trends)
+        if slopes := final_slopes(profile.runs, metric):
+            yield _slope_grid(quantities[name].label, slopes)
 
 
 def transient_note(profile: Profile, name: str) -> str:
-    """Return the points at which the loss of a quantity still falls; empty if there are none, or for other quantities."""
+    """Return the points at which the loss of a quantity still falls; empty if there are none, or for other quantities.
+
+    For the loss at the best value of a tuned setting, the points are those at the tried value that is nearest to it.
+    """
+    runs, tuning = profile.runs, profile.declared.tuning
+    if tuning is not None and name == tuning.loss.name:
+        name, runs = tuning.quantity, runs_at_best(profile.runs, profile.summary.tuned)
     metric = dict(profile.declared.against_budget).get(name)
-    trends = trends_of(profile.runs, metric) if metric else ()
-    falling = [trend for trend in trends if trend.verdict == "still falling"]
+    slopes = final_slopes(runs, metric) if metric else ()
+    falling = [each for each in slopes if each.verdict == "still falling"]
     if not falling:
         return ""
-    where = named([trend.point.title for trend in falling], f"of {len(trends)} points")
+    where = named([each.point.title for each in falling], f"of {len(slopes)} points")
     return f"not final: the loss still falls at the end of training at {where}; more epochs can change the verdicts"
 
 
@@ -117,17 +124,17 @@ def _test_grid(title: str, points: Sequence[TargetPoint], tests: Sequence[Target
     return Grid(title=title, columns=columns, rows=rows, note=note)
 
 
-def _trend_grid(label: str, trends: Sequence[Trend]) -> Grid:
-    rows = [[each.point.series, str(each.point.depth), str(each.epochs), each.text, each.verdict] for each in trends]
+def _slope_grid(label: str, slopes: Sequence[FinalSlope]) -> Grid:
+    rows = [[each.point.series, str(each.point.depth), str(each.epochs), each.text, each.verdict] for each in slopes]
     columns = [
         Column(head="network", no_wrap=True),
         Column(head="L", numeric=True),
         Column(head="last epochs", numeric=True, drop_order=1),
         Column(head="change [95 % CI]", numeric=True),
-        Column(head="trend", no_wrap=True),
+        Column(head="at the end", no_wrap=True),
     ]
     note = (
-        f"slope of the log loss over the last 1/{SHARE} of the epochs, at least {FEWEST_EPOCHS}, with a t interval over seeds; "
-        f"level: changes by at most {units.percent(LEVEL_WITHIN)} over these epochs"
+        f"slope of the log loss over the last 1/{LAST_FRACTION} of the epochs, at least {FEWEST_EPOCHS}, with a t interval over "
+        f"seeds; level: changes by at most {units.percent(LEVEL_WITHIN)} over these epochs"
     )
     return Grid(title=f"Enough training? {label}", columns=columns, rows=rows, note=note)

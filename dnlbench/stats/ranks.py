@@ -30,7 +30,9 @@ def rank_sum_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
     if total > EXACT:
         return _normal_p(ranks, n, distance / total)
     sums = _sums(ranks, n)
-    return sum(ways for s, ways in sums.items() if abs(total * s - n * sum(ranks)) >= distance) / math.comb(total, n)
+    return sum(number for s, number in sums.items() if abs(total * s - n * sum(ranks)) >= distance) / math.comb(
+        total, n
+    )
 
 
 def smallest_rank_sum_p(n: int, m: int) -> float:
@@ -49,12 +51,12 @@ def _doubled_ranks(values: Sequence[float]) -> list[int]:
 
 def _sums(ranks: Sequence[int], n: int) -> Counter[int]:
     """Count the choices of ``n`` ranks by their sum."""
-    ways: list[Counter[int]] = [Counter({0: 1}), *(Counter() for _ in range(n))]
+    counts: list[Counter[int]] = [Counter({0: 1}), *(Counter() for _ in range(n))]
     for rank in ranks:
         for size in range(n, 0, -1):
-            for total, count in ways[size - 1].items():
-                ways[size][total + rank] += count
-    return ways[n]
+            for total, count in counts[size - 1].items():
+                counts[size][total + rank] += count
+    return counts[n]
 
 
 def _normal_p(ranks: Sequence[int], n: int, distance: float) -> float:

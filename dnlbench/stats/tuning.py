@@ -129,7 +129,7 @@ def _combined(p_values: Sequence[float]) -> float:
 @dataclass(frozen=True, kw_only=True)
 class _Polynomial:
     coefficients: Array
-    """From the highest power to the constant."""
+    """Coefficients from the highest power to the constant."""
     covariance: Array
 
     def minima(self) -> list[float]:

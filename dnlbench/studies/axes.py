@@ -79,10 +79,11 @@ class Axes(Section):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """List the grid after the axes of the study in forms and tables of keys."""
+        """Put the grid after the axes of the study, as forms, tables of keys and documents show it."""
         super().__pydantic_init_subclass__(**kwargs)
         fields = cls.__pydantic_fields__
         fields["grid"] = fields.pop("grid")
+        cls.model_rebuild(force=True)
 
     @property
     def settings(self) -> tuple[Settings, ...]:

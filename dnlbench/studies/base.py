@@ -83,6 +83,10 @@ class Point:
         """Readable title: ``densenet lr=0.01 L=8``."""
         return f"{self.series} L={self.depth}"
 
+    def without(self, key: str) -> Point:
+        """Return the point without one of its settings."""
+        return replace(self, settings=tuple(each for each in self.settings if each[0] != key))
+
     @property
     def identity(self) -> dict[str, Any]:
         """Part of the hash of a run id that identifies the point."""
@@ -403,10 +407,6 @@ class Tuning:
     def measured_in(self, study: Study) -> Quantity:
         """Return the quantity that the best value minimizes."""
         return next(quantity for quantity in study.quantities if quantity.name == self.quantity)
-
-    def without(self, point: Point) -> Point:
-        """Return the point without the tuned setting."""
-        return replace(point, settings=tuple(each for each in point.settings if each[0] != self.key))
 
     @property
     def loss_fit(self) -> DepthFit:

@@ -158,6 +158,6 @@ def test_a_sweep_is_held_to_rules_within_its_profile(run_cli: RunCli, spec_file:
     assert {"pass": 0, "fail": 3, "inconclusive": 4}[result["gate"]["outcome"]] == done.returncode
     assert f"dnlbench: gate: {result['gate']['outcome']}" in done.stderr
     (contrast,) = result["summary"]["contrasts"]
-    assert contrast["against"] == {"network": "densenet", "depth": 1}
+    assert contrast["against"] == {"network": "densenet", "settings": {}, "depth": 1}
     alone = run_cli(*sweep, *small, "--fail-on", "network:loss:worse")
     assert (alone.returncode, json.loads(alone.stdout)["gate"]["outcome"]) == (5, "not comparable")

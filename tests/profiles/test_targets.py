@@ -1,4 +1,4 @@
-"""The cost to a target loss, with runs that do not reach it, and trends at the end of training: planted curves."""
+"""The cost to a target loss, with runs that do not reach it, and slopes at the end of training: planted curves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from dnlbench.profiles import EpochRecord, Profile, RunRecord
+from dnlbench.profiles.final_slopes import final_slopes
 from dnlbench.profiles.model import MatchRecord
 from dnlbench.profiles.targets import Target, epochs_to, target_of, target_points, target_tests
-from dnlbench.profiles.trends import trends_of
 from dnlbench.report.contrasts import contrast_grids
 from dnlbench.report.outcomes import outcome_grids
 
@@ -123,8 +123,10 @@ def falling(make_profile: MakeProfile, slopes: Sequence[float]) -> Profile:
         ([-0.04], "undecided"),
     ],
 )
-def test_trends_of_exponentials_are_their_rates(make_profile: MakeProfile, slopes: list[float], verdict: str) -> None:
-    trend, _ = trends_of(falling(make_profile, slopes).runs, "train_loss")
+def test_final_slopes_of_exponentials_are_their_rates(
+    make_profile: MakeProfile, slopes: list[float], verdict: str
+) -> None:
+    trend, _ = final_slopes(falling(make_profile, slopes).runs, "train_loss")
     assert trend.slope.estimate == pytest.approx(sum(slopes) / len(slopes), abs=1e-12)
     assert (trend.epochs, trend.verdict) == (3, verdict)
 
@@ -142,9 +144,9 @@ def test_a_verdict_on_depth_names_losses_that_still_fall(make_profile: MakeProfi
 
 def test_few_epochs_and_losses_without_logarithm_have_no_trend(make_profile: MakeProfile) -> None:
     profile = make_profile({("densenet", 2): [0.5, 0.5]})
-    assert trends_of(profile.runs, "train_loss") == ()
+    assert final_slopes(profile.runs, "train_loss") == ()
     zero = [run.model_copy(update={"epochs": curve([1.0, 0.5, 0.0])}) for run in profile.runs]
-    assert trends_of(zero, "train_loss") == ()
+    assert final_slopes(zero, "train_loss") == ()
 
 
 @pytest.mark.statistics
@@ -156,7 +158,7 @@ def test_the_interval_of_a_trend_covers_the_slope(make_profile: MakeProfile) -> 
         rates = [rng.gauss(slope, 0.01) for _ in range(3)]
         losses = [[math.exp(rate * k + rng.gauss(0, 0.01)) for k in range(12)] for rate in rates]
         runs = [run.model_copy(update={"seed": seed, "epochs": curve(each)}) for seed, each in enumerate(losses)]
-        (trend,) = trends_of(runs, "train_loss")
+        (trend,) = final_slopes(runs, "train_loss")
         assert trend.slope.low is not None
         assert trend.slope.high is not None
         covered += trend.slope.low <= slope <= trend.slope.high

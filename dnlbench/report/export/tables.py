@@ -144,7 +144,7 @@ def _all_runs(profiles: Sequence[Labeled]) -> Iterator[tuple[Labeled, RunRecord]
 
 
 def _runs(profiles: Sequence[Labeled]) -> Table:
-    fields = _with_nodes(profiles, [*_PROFILE, *_RUN, *_of_grid(profiles)])
+    fields = _with_nodes(profiles, [*_PROFILE, *_RUN, *_of_grid(profiles), *_of_match(profiles)])
     fields += _measured(profiles, {field.column.name for field in fields})
     rows = (tuple(field.read(each, run) for field in fields) for each, run in _all_runs(profiles))
     return Table(kind="runs", columns=tuple(field.column for field in fields), rows=tuple(rows))
@@ -203,6 +203,20 @@ def _of_grid(profiles: Sequence[Labeled]) -> list[_Field]:
     return [
         _Field(column=column, read=lambda _, run, key=key: _cell(run.settings.get(key)))  # type: ignore[misc]
         for key, column in _grid_columns(profiles).items()
+    ]
+
+
+def _of_match(profiles: Sequence[Labeled]) -> list[_Field]:
+    """Return columns for the setting that gives a run the budget of the others; none without equal budgets."""
+    if not any(run.matched for _, run in _all_runs(profiles)):
+        return []
+    kinds: dict[str, ColumnKind] = {"key": "string", "value": "int64", "mismatch": "float64"}
+    return [
+        _Field(
+            column=Column(name=f"matched_{name}", kind=kind),
+            read=lambda _, run, name=name: getattr(run.matched, name, None),  # type: ignore[misc]
+        )
+        for name, kind in kinds.items()
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dnlbench.profiles import Profile
+from dnlbench.profiles.model import MatchRecord
 from dnlbench.profiles.summary import summarize
 from dnlbench.report.export import Labeled, RowKind, make_table
 from dnlbench.report.export.frame import setting_columns
@@ -78,3 +79,13 @@ def test_tensorboard_has_a_folder_and_the_hyperparameters_of_each_run(gridded: P
     for run in gridded.runs:
         pairs = list(_hyperparameters(gridded, run))
         assert [value for key, value in pairs if key == "train.lr"] == [run.settings["train.lr"]]
+
+
+def test_runs_at_equal_budgets_have_columns_of_the_matched_setting(make_profile: Callable[..., Profile]) -> None:
+    plain = make_profile(LOSSES)
+    matched = MatchRecord(quantity="flops", key="network.growth_rate", value=9, mismatch=0.004)
+    runs = tuple(run.model_copy(update={"matched": matched if run.depth == 4 else None}) for run in plain.runs)
+    rows = objects(plain.model_copy(update={"runs": runs}), "runs")
+    assert "matched_key" not in objects(plain, "runs")[0]
+    cells = {(row["depth"], row["matched_key"], row["matched_value"], row["matched_mismatch"]) for row in rows}
+    assert cells == {(2, None, None, None), (4, "network.growth_rate", 9, 0.004)}

@@ -77,7 +77,7 @@ def test_each_epoch_has_a_row_with_the_fields_of_its_run(mixed: Profile) -> None
 
 def test_runs_have_a_row_each_with_their_results(mixed: Profile) -> None:
     rows, content = objects(make_table(one(mixed), "runs")), json.loads(mixed.to_json())
-    scalar = content["runs"][0].keys() - {"epochs", "measurements", "attempts", "error", "node", "settings"}
+    scalar = content["runs"][0].keys() - {"epochs", "measurements", "attempts", "error", "node", "settings", "matched"}
     for row, run in zip(rows, content["runs"], strict=True):
         assert {name: bits(row[name]) for name in scalar} == {name: bits(run[name]) for name in scalar}
         assert (row["epochs"], row["attempts"]) == (len(run["epochs"]), len(run["attempts"]))

@@ -1,4 +1,4 @@
-"""Whether a loss still changes at the end of training.
+"""The change of a loss at the end of training.
 
 Each seed has a slope: the least-squares line through the logarithm of its loss over the last epochs. The mean slope has a t
 interval over seeds, so that its noise is that between seeds and not that of neighboring epochs, which are correlated.
@@ -20,15 +20,15 @@ from dnlbench.studies import Point
 
 FEWEST_EPOCHS = 3
 """Epochs that a slope needs."""
-SHARE = 4
-"""The slope is that over the last quarter of the epochs."""
+LAST_FRACTION = 4
+"""The slope is that over the last 1 / 4 of the epochs."""
 LEVEL_WITHIN = 0.01
 """Relative change over these epochs up to which a loss is called level."""
-TrendVerdict = Literal["still falling", "rising", "level", "undecided"]
+SlopeVerdict = Literal["still falling", "rising", "level", "undecided"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trend:
+class FinalSlope:
     """The mean slope of a loss at the end of training."""
 
     point: Point
@@ -38,7 +38,7 @@ class Trend:
     """Slope of the logarithm of the loss per epoch."""
 
     @property
-    def verdict(self) -> TrendVerdict:
+    def verdict(self) -> SlopeVerdict:
         low, high = self.slope.low, self.slope.high
         if low is None or high is None:
             return "undecided"
@@ -57,16 +57,16 @@ class Trend:
         return f"{_change(self.slope.estimate)}{ends} an epoch"
 
 
-def trends_of(runs: Iterable[RunRecord], metric: str) -> tuple[Trend, ...]:
-    """Return the trend of each point with at least three epochs of positive losses, over its successful runs."""
-    trends = []
+def final_slopes(runs: Iterable[RunRecord], metric: str) -> tuple[FinalSlope, ...]:
+    """Return the slope at each point with at least three epochs of positive losses, over its successful runs."""
+    slopes_by_point = []
     for point, group in by_point(run for run in runs if run.status == "ok").items():
         curves = [[epoch.value(metric) for epoch in run.epochs] for run in group]
-        count = max(FEWEST_EPOCHS, math.ceil(min(map(len, curves)) / SHARE))
+        count = max(FEWEST_EPOCHS, math.ceil(min(map(len, curves)) / LAST_FRACTION))
         slopes = [slope for curve in curves if (slope := _slope(curve[-count:], count)) is not None]
         if slopes:
-            trends.append(Trend(point=point, epochs=count, slope=mean_interval(slopes)))
-    return tuple(trends)
+            slopes_by_point.append(FinalSlope(point=point, epochs=count, slope=mean_interval(slopes)))
+    return tuple(slopes_by_point)
 
 
 def _slope(losses: Sequence[float | None], count: int) -> float | None:
