@@ -134,7 +134,7 @@ def _slope_grid(label: str, slopes: Sequence[FinalSlope]) -> Grid:
         Column(head="at the end", no_wrap=True),
     ]
     note = (
-        f"slope of the log loss over the last 1/{LAST_FRACTION} of the epochs, at least {FEWEST_EPOCHS}, with a t interval over "
+        f"slope of the log loss over the last 1/{LAST_FRACTION} of the epochs, at least {FEWEST_EPOCHS}; t interval over "
         f"seeds; level: changes by at most {units.percent(LEVEL_WITHIN)} over these epochs"
     )
     return Grid(title=f"Enough training? {label}", columns=columns, rows=rows, note=note)
