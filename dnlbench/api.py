@@ -55,7 +55,8 @@ class Profile(profiles.Profile):
         Its last columns are the values of the spec, such as ``train.lr``. Columns have the same types in every data frame.
 
         Args:
-            rows: ``runs``, ``epochs``, ``measurements`` (one row for each number of a run without epochs) or ``contrasts``.
+            rows: ``runs``, ``epochs``, ``measurements`` (one row for each number of a run without epochs), ``contrasts`` or
+                ``tuned``.
 
         Raises:
             ConfigurationError: if pandas is not installed, or the study has no such rows.

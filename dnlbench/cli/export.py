@@ -35,19 +35,20 @@ def export(
         ),
     ] = None,
     rows: Annotated[
-        Literal["epochs", "runs", "measurements", "contrasts"] | None,
+        Literal["epochs", "runs", "measurements", "contrasts", "tuned"] | None,
         options.Option(
             "--rows",
             metavar="ROWS",
-            help="Content of the rows: epochs, runs, measurements or contrasts. Default: epochs if the study has epochs, "
-            "else runs.",
+            help="Content of the rows: epochs, runs, measurements, contrasts or tuned. Default: epochs if the study has "
+            "epochs, else runs.",
         ),
     ] = None,
 ) -> None:
     """Export profiles as a table or for TensorBoard.
 
-    Each row names its profile and, except for contrasts, its run. --rows measurements has one row for each measured value of a
-    run without epochs. --rows contrasts compares each depth with the previous one, and each network with the first one.
+    Each row names its profile and, except for contrasts and tuned, its run. --rows measurements has one row for each measured
+    value of a run without epochs. --rows contrasts compares each depth with the previous one, and each network with the first
+    one. --rows tuned has one row for each best value of the tuned setting.
 
     Parquet and TensorBoard require an extra: pip install 'dnlbench[parquet]' or 'dnlbench[tensorboard]'.
     """

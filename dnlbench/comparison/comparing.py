@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from dnlbench.comparison.differences import differences, other_problem
 from dnlbench.comparison.judging import OverallTest, cell_test, make_cell, make_overall, overall_test
 from dnlbench.comparison.model import Cell, Comparison, Match, Overall
-from dnlbench.comparison.points import PointPair, Points, matched_points, succeeded
+from dnlbench.comparison.points import PointPair, Points, matched_points, succeeded, tuned_points
 from dnlbench.comparison.rounding import allow_other_execution
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
@@ -61,10 +61,11 @@ def compare(
     _refuse(reference, candidate)
     ours, theirs = matched_points(reference, candidate, match, networks)
     points = _common_points(reference, candidate, ours, theirs)
+    tuned = _common_points(reference, candidate, *tuned_points(reference, candidate))
     missing = {point: runs for point, runs in ours.items() if point not in theirs}
     main, *others = (quantity for quantity in reference.declared.quantities if quantity.compared)
     tested = [
-        _tested(quantity, [pair for pair in points if quantity == main or pair.has(quantity)])
+        _tested(quantity, [*(points if quantity == main else _having(points, quantity)), *_having(tuned, quantity)])
         for quantity in (main, *others)
     ]
     families = [family for each in tested for family in each.families]
@@ -80,7 +81,7 @@ def compare(
         candidate=_title(candidate),
         interleaved=points[0].interleaved,
         differences=tuple(differences(reference, candidate)),
-        cells=_in_order(cells, points, [main, *others]),
+        cells=_in_order(cells, [*points, *tuned], [main, *others]),
         overall=tuple(_with_missing(result, missing) for result in overall),
         new_failures=tuple(run for pair in points for run in pair.new_failures),
         unfinished=(
@@ -92,6 +93,10 @@ def compare(
         match=match,
     )
     return allow_other_execution(comparison, reference, candidate)
+
+
+def _having(points: Iterable[PointPair], quantity: Quantity) -> list[PointPair]:
+    return [pair for pair in points if pair.has(quantity)]
 
 
 def _tested(quantity: Quantity, points: Sequence[PointPair]) -> _Tested:

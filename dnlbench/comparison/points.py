@@ -11,6 +11,7 @@ from dnlbench.comparison.model import Match, NewFailure
 from dnlbench.errors import NotComparableError
 from dnlbench.machine import Machine
 from dnlbench.profiles import Profile, RunRecord, values_of
+from dnlbench.profiles.tuning import tuned_runs
 from dnlbench.studies import Point, Quantity
 
 _HARDWARE_FIELDS = ("threads", "jobs", "pack_size", "shared_device")
@@ -133,7 +134,19 @@ Points = Mapping[Point, tuple[RunRecord, ...]]
 
 def by_point(profile: Profile) -> Points:
     """Return a profile's runs by network and depth."""
-    return {point: tuple(runs) for point, runs in profiles.by_point(profile.runs).items()}
+    return _grouped(profile.runs)
+
+
+def _grouped(runs: Iterable[RunRecord]) -> Points:
+    return {point: tuple(group) for point, group in profiles.by_point(runs).items()}
+
+
+def tuned_points(reference: Profile, candidate: Profile) -> tuple[Points, Points]:
+    """Return the tuned results of both profiles as runs; none unless both tune the same setting by the same loss."""
+    ours, theirs = (each.declared for each in (reference, candidate))
+    if ours.tuning is None or ours.tuning != theirs.tuning:
+        return {}, {}
+    return _grouped(tuned_runs(reference.runs, ours)), _grouped(tuned_runs(candidate.runs, theirs))
 
 
 def matched_points(

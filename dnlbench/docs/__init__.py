@@ -15,6 +15,7 @@ READING_ORDER = (
     "cluster",
     "comparing",
     "statistics",
+    "tuning",
     "budgets",
     "depth",
     "profile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from dnlbench import units
@@ -46,9 +47,14 @@ def _notes(tuning: Tuning, records: Sequence[TunedRecord]) -> Iterator[str]:
     )
     if any(record.edge for record in records):
         yield (
-            f"low or high end: the {tuning.setting.label} may lie outside the tried values, beyond a bound shown as …; "
-            f"the loss at it may then be lower. {extension(tuning, records)}"
+            f"low or high end: the {tuning.setting.label} may lie outside the tried values, beyond a bound shown as …; the loss "
+            "at it may then be lower"
         )
+    if any(record.edge == "both" for record in records):
+        yield "both ends: the loss at the tried values differs too little from noise; more seeds decide"
+    if more := sorted({value for record in records for value in _beyond(record)}):
+        values = ",".join(f"{value:.2g}" for value in sorted({*more, *(e.value for r in records for e in r.tried)}))
+        yield f"to train only what is missing: dnlbench run … --grid {tuning.key}={values} --extend"
     diverged = [
         f"{record.series} L={record.depth}: {', '.join(units.number(each.value) for each in record.tried if each.diverged)}"
         for record in records
@@ -58,12 +64,13 @@ def _notes(tuning: Tuning, records: Sequence[TunedRecord]) -> Iterator[str]:
         yield f"{short} with diverged seeds, which cannot be the best: {'; '.join(diverged)}"
 
 
-def extension(tuning: Tuning, records: Sequence[TunedRecord]) -> str:
-    """Return the option that extends the grid where a best value may lie outside of it."""
-    values = sorted({each.value for record in records for each in record.tried})
-    edges, diverged = {record.edge for record in records}, {e.value for r in records for e in r.tried if e.diverged}
-    first, second, *_ = values
-    below = [first * first / second] if edges & {"low", "both"} else []
-    above = [values[-1] ** 2 / values[-2]] if edges & {"high", "both"} and values[-1] not in diverged else []
-    more = ",".join(f"{value:.2g}" for value in (*below, *values, *above))
-    return f"To train only what is missing: dnlbench run … --grid {tuning.key}={more} --extend"
+def _beyond(record: TunedRecord) -> Iterator[float]:
+    """Yield values beyond the ends at which the best value may be: as far apart as the last two, or before one that diverged."""
+    left = [each.value for each in record.tried if not each.diverged]
+    if record.best is None or (record.edge == "both" and left[0] < record.best < left[-1]):
+        return
+    if record.edge in ("low", "both"):
+        yield left[0] * left[0] / left[1]
+    if record.edge in ("high", "both"):
+        above = [each.value for each in record.tried if each.value > left[-1]]
+        yield math.sqrt(left[-1] * above[0]) if above else left[-1] * left[-1] / left[-2]

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.profiles import ContrastRecord, Profile, RunRecord
+from dnlbench.profiles import ContrastRecord, Profile, RunRecord, TunedRecord
 from dnlbench.profiles.model import Record
 from dnlbench.spec.values import ANY, find_type
 
-RowKind = Literal["epochs", "runs", "measurements", "contrasts"]
+RowKind = Literal["epochs", "runs", "measurements", "contrasts", "tuned"]
 ColumnKind = Literal["int64", "float64", "bool", "string", "list of float64"]
 Value = int | float | bool | str | tuple[float, ...] | None
 """None for unknown or missing values. Non-finite numbers are floats."""
@@ -94,7 +94,8 @@ def make_table(profiles: Sequence[Labeled], kind: RowKind | None = None) -> Tabl
         profiles: at least one profile.
         kind: the rows. ``epochs``: one for each epoch. ``runs``: one for each run, with its results and measurements, curves
             as lists. ``measurements``: one for each number measured by a run without epochs. ``contrasts``: one for each
-            depth against the previous one and each network against the first one. Default: epochs if the study has them,
+            depth against the previous one and each network against the first one. ``tuned``: one for each best value of the
+            tuned setting. Default: epochs if the study has them,
             otherwise runs.
 
     Raises:
@@ -106,6 +107,8 @@ def make_table(profiles: Sequence[Labeled], kind: RowKind | None = None) -> Tabl
         return _runs(profiles)
     if chosen == "contrasts":
         return _contrasts(profiles)
+    if chosen == "tuned":
+        return _tuned(profiles)
     fields = _with_nodes(profiles, [*_PROFILE, *(_field(name) for name in REPEATED), *_of_grid(profiles)])
     columns, values = _epoch_rows(profiles) if chosen == "epochs" else (_MEASUREMENT, _measurements)
     rows = (
@@ -130,6 +133,10 @@ def _check(profiles: Sequence[Labeled], kind: RowKind) -> None:
         if kind == "contrasts":
             if not each.profile.declared.contrasts:
                 raise ConfigurationError(f"{each.label}: study {each.profile.study!r} has no contrasts")
+            continue
+        if kind == "tuned":
+            if not each.profile.summary.tuned:
+                raise ConfigurationError(f"{each.label}: the sweep tunes no setting")
             continue
         has_epochs = each.profile.declared.has_epochs
         if kind != "runs" and has_epochs != (kind == "epochs"):
@@ -173,6 +180,25 @@ def _contrasts(profiles: Sequence[Labeled]) -> Table:
         columns=(*(column for column, _ in _SOURCE), *columns[:2], *against, *columns[2:], *settings),
         rows=tuple(rows),
     )
+
+
+def _tuned(profiles: Sequence[Labeled]) -> Table:
+    """Return a row for each best value, with a column for each other key of the grids."""
+    tuned_keys = {record.key for each in profiles for record in each.profile.summary.tuned}
+    grid = {key: column for key, column in _grid_columns(profiles).items() if key not in tuned_keys}
+    rows = (
+        (
+            *(read(each) for _, read in _SOURCE),
+            *(getattr(record, name) for name in _TUNED),
+            *(getattr(record.loss, name, None) for name in ("mean", "low", "high", "n")),
+            *(_cell(record.settings.get(key)) for key in grid),
+        )
+        for each in profiles
+        for record in each.profile.summary.tuned
+    )
+    loss = [Column(name=f"loss_{name}", kind="float64") for name in ("mean", "low", "high")]
+    columns = [*(column for column, _ in _SOURCE), *_TUNED.values(), *loss, Column(name="loss_n", kind="int64")]
+    return Table(kind="tuned", columns=(*columns, *grid.values()), rows=tuple(rows))
 
 
 def _with_nodes(profiles: Sequence[Labeled], fields: Sequence[_Field]) -> list[_Field]:
@@ -304,6 +330,7 @@ def _moment(when: datetime | None) -> str | None:
 
 _RUN_FIELDS = _columns_of(RunRecord)
 _CONTRAST = _columns_of(ContrastRecord)
+_TUNED = _columns_of(TunedRecord)
 _MEASUREMENT = (
     Column(name="measurement", kind="string"),
     Column(name="index", kind="int64"),

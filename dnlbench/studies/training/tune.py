@@ -80,7 +80,7 @@ def tuned(study: Study, settings: Mapping[str, Any]) -> Study:
     tuning = Tuning(key=key, quantity=name, loss=loss, setting=setting, at_most_chance=bounded)
     return replace(
         study,
-        quantities=(*study.quantities, loss, setting),
+        quantities=(study.quantities[0], loss, setting, *study.quantities[1:]),
         tuning=tuning,
         fits=(),
         plotted=(),
