@@ -47,8 +47,8 @@ def _notes(tuning: Tuning, records: Sequence[TunedRecord]) -> Iterator[str]:
     )
     if any(record.edge for record in records):
         yield (
-            f"low or high end: the {tuning.setting.label} may lie outside the tried values, beyond a bound shown as …; the loss "
-            "at it may then be lower"
+            f"low or high end: the {tuning.setting.label} may lie outside the tried values, beyond a bound shown as …; the "
+            "loss at it may then be lower"
         )
     if any(record.edge == "both" for record in records):
         yield "both ends: the loss at the tried values differs too little from noise; more seeds decide"
@@ -65,7 +65,7 @@ def _notes(tuning: Tuning, records: Sequence[TunedRecord]) -> Iterator[str]:
 
 
 def _beyond(record: TunedRecord) -> Iterator[float]:
-    """Yield values beyond the ends at which the best value may be: as far apart as the last two, or before one that diverged."""
+    """Yield values beyond the ends that may be the best: as far apart as the last two, or before one that diverged."""
     left = [each.value for each in record.tried if not each.diverged]
     if record.best is None or (record.edge == "both" and left[0] < record.best < left[-1]):
         return
