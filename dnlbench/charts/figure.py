@@ -99,9 +99,10 @@ def figure_layout(
     chosen = _quantities(sources, quantities)
     if absent := [each for each in chosen if each.name in quantities and each not in depth_quantities(sources)]:
         raise ConfigurationError(f"nothing to plot: {_no_value_of(absent)}")
-    blocks = {kind: _block(sources, kind, metric, chosen, log) for kind in dict.fromkeys(kinds or DEFAULT_KINDS)}
+    usual = [kind for kind in DEFAULT_KINDS if kind != "transfer" or sources[0].study.tuning]
+    blocks = {kind: _block(sources, kind, metric, chosen, log) for kind in dict.fromkeys(kinds or usual)}
     missing = [kind for kind, block in blocks.items() if not block.charts]
-    if missing and (kinds or len(missing) == len(DEFAULT_KINDS)):
+    if missing and (kinds or len(missing) == len(usual)):
         reasons = dict.fromkeys(_reason_missing(sources, kind, chosen) for kind in (missing[:1] if kinds else missing))
         raise ConfigurationError(f"nothing to plot: {'; '.join(reasons)}")
     plotted = {kind: block for kind, block in blocks.items() if block.charts}

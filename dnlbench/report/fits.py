@@ -10,7 +10,7 @@ from dnlbench.profiles import FitRecord, Profile
 from dnlbench.profiles.fitted_model import best_words, growth_words, order_list
 from dnlbench.report.grid import Column, Grid
 from dnlbench.studies import Quantity
-from dnlbench.studies.base import POWERS
+from dnlbench.studies.base import BEST_VALUE, POWERS
 
 
 def fit_grids(profile: Profile) -> Iterator[Grid]:
@@ -74,8 +74,15 @@ def _growths(profile: Profile, fits: Sequence[FitRecord]) -> Grid:
             [fit.series, labels[fit.quantity], f"{min(fit.depths)} … {max(fit.depths)}", growth_words(fit), fit.seen]
             for fit in fits
         ],
-        note="\n".join(["q: slope of log value vs. log L, mean and interval over seeds", *_verdict_rules(profile)]),
+        note="\n".join([*_growth_notes(fits), *_verdict_rules(profile)]),
     )
+
+
+def _growth_notes(fits: Sequence[FitRecord]) -> Iterator[str]:
+    if any(fit.quantity != BEST_VALUE for fit in fits):
+        yield "q: slope of log value vs. log L, mean and interval over seeds"
+    if any(fit.quantity == BEST_VALUE for fit in fits):
+        yield "q: slope of log best value vs. log L; its interval follows from those of the best values"
 
 
 def _orders(profile: Profile, fits: Sequence[FitRecord]) -> Grid:

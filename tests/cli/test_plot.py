@@ -76,7 +76,7 @@ def test_what_is_drawn_can_be_chosen(call: Call, profile: Path) -> None:
     [
         (["-o", "x.gif"], "x.gif: unsupported extension '.gif'; use .svg, .png, .pdf"),
         (["-o", "x"], "x: no extension; use .svg, .png, .pdf"),
-        (["-o", "x.svg", "--kind", "pie"], "unknown kind 'pie'; choose from epochs, depth, cost"),
+        (["-o", "x.svg", "--kind", "pie"], "unknown kind 'pie'; choose from epochs, transfer, depth, cost, budget"),
         (
             ["-o", "x.svg", "--quantity", "loss"],
             "unknown quantity 'loss'; study training measures final_train_loss, ",
