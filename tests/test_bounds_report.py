@@ -103,7 +103,7 @@ def test_a_gate_passes_what_is_rounding(planted: Callable[..., Profile]) -> None
     assert figures["deviation_sgd"].verdict == "no difference"
     assert figures["deviation_sgd"].ratio is not None
     assert figures["deviation_sgd"].ratio.estimate == 1
-    rules = [parse_rule(text, "embedding") for text in ("deviation:worse", "deviation_sgd:1%")]
+    rules = [parse_rule(text, STUDIES["embedding"]) for text in ("deviation:worse", "deviation_sgd:1%")]
     assert [finding.outcome for finding in gate([comparison], rules).findings] == ["pass", "pass"]
     changes = {(depth, seed): {"deviation": 1e-4 * (1 + seed / 50)} for depth in (1, 2) for seed in (0, 1)}
     for exact in (2e-15, 0.0):  # a reference without any deviation has no logarithm

@@ -16,6 +16,7 @@ from dnlbench.report.gate import gate_grid, gate_lines
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.profile import profile_grids
 from dnlbench.report.values import p_text
+from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
@@ -199,7 +200,9 @@ def regressed(make_profile: MakeProfile) -> Gate:
         run.model_copy(update={"status": "oom"}) if run.network == "densenet" and run.seed == 2 else run
         for run in candidate.runs
     )
-    rules = [parse_rule(rule, "training") for rule in ("loss:worse", "throughput:5%", "accuracy:worse", "failed")]
+    rules = [
+        parse_rule(rule, STUDIES["training"]) for rule in ("loss:worse", "throughput:5%", "accuracy:worse", "failed")
+    ]
     return gate([compare(base, candidate.model_copy(update={"runs": runs}))], rules, {"samples_per_s": 0.02})
 
 
@@ -231,7 +234,7 @@ def test_a_gate_in_lines_names_rule_network_depths_effect_and_reason(make_profil
 
 def test_a_floor_that_counts_is_told(make_profile: MakeProfile) -> None:
     base = make_profile(LOSSES, interleaved="ab")
-    rule = [parse_rule("throughput:1%", "training")]
+    rule = [parse_rule("throughput:1%", STUDIES["training"])]
     assert "noise floor of 2 %" in gate_grid(gate([compare(base, base)], rule, {"samples_per_s": 0.02})).note
     assert "noise" not in gate_grid(gate([compare(base, base)], rule, {"samples_per_s": 0.005})).note
 

@@ -75,9 +75,9 @@ def compare(
     pair = _pair(networks, match)
     base = read_profile(reference)
     roundings = measure_rounding(compare_profiles(base, read_profile(twin))) if twin else {}
-    for line in rounding_lines(roundings, base.study):
+    for line in rounding_lines(roundings, base.declared):
         say(f"dnlbench: {line}")
-    rules = [parse_rule(rule, base.study) for rule in fail_on or ()]
+    rules = [parse_rule(rule, base.declared) for rule in fail_on or ()]
     with_base = partial(compare_profiles, base, match=match, networks=pair)
     compared = _compared((reference, base), candidates, with_base, roundings, rules)
     if compared.comparisons and chosen.comparison:

@@ -16,6 +16,7 @@ from dnlbench.cli.output import guarded, say
 if TYPE_CHECKING:
     from dnlbench.comparison import Rule
     from dnlbench.engine.request import RunRequest
+    from dnlbench.studies import Study
 
 
 @guarded
@@ -82,7 +83,7 @@ def run(
         raise typer.Exit(sweep.dry_run(request, json=json_))
     paired = against is not None or bool(against_set)
     _check_options(paired=paired, detach=detach, request=request, out_base=out_base, rules=fail_on)
-    rules = _read_rules(fail_on or (), request.plan.spec.study, paired=paired)
+    rules = _read_rules(fail_on or (), request.plan.study, paired=paired)
     answer = Answer(rules=rules, inconclusive=inconclusive, json=json_, quiet=quiet)
     if paired:
         raise typer.Exit(run_against(request, answer, against, against_set or (), out_base))
@@ -98,7 +99,7 @@ def _axes(grid: Sequence[str] | None, depths: str | None, seeds: str | None) -> 
         yield f"sweep.seeds={seeds}"
 
 
-def _read_rules(texts: Sequence[str], study: str, *, paired: bool) -> list[Rule]:
+def _read_rules(texts: Sequence[str], study: Study, *, paired: bool) -> list[Rule]:
     """Read ``--fail-on``.
 
     Raises:

@@ -77,6 +77,7 @@ def compare(
         overall += _overall(each, adjusted[2 * index + 1], main=each.quantity == main)
     comparison = Comparison(
         study=reference.study,
+        quantities=reference.declared.quantities,
         reference=_title(reference),
         candidate=_title(candidate),
         interleaved=points[0].interleaved,

@@ -30,7 +30,8 @@ from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Contrast, Profile, contrasts_of, within
 from dnlbench.profiles.tuning import measured_by
 from dnlbench.stats import LEVEL, Interval, LogRatio, holm
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity
+from dnlbench.studies.base import TUNED_LOSS
 
 Outcome = Literal["pass", "fail", "inconclusive", "not comparable"]
 ALL_NETWORKS = "all networks"
@@ -194,19 +195,24 @@ def _contrast(candidate: Candidate, rule: Rule, contrast: Contrast) -> _Case:
 
 
 def _by_network(comparison: Comparison, rule: Rule, floors: Mapping[str, float]) -> Iterator[_Case]:
-    main, *_ = quantities = STUDIES[comparison.study].quantities
-    if rule.quantity not in (FAILED, *(quantity.name for quantity in quantities)):
+    if rule.quantity not in (FAILED, *(quantity.name for quantity in comparison.quantities)):
         raise ConfigurationError(f"rule {rule.text!r}: the {comparison.study} study has no such quantity")
+    decided: tuple[Outcome, str]
     by_network = {overall.network: overall for overall in comparison.overall if overall.quantity.name == rule.quantity}
-    compared = [overall.network for overall in comparison.overall if overall.quantity == main]
-    for network in dict.fromkeys([*compared, *(network for network, _ in comparison.missing)]):
+    if rule.quantity == TUNED_LOSS and not by_network:
+        decided = "not comparable", "a profile has no best values, or they are of another setting"
+        yield _Case(rule=rule, candidate=comparison.candidate, network=ALL_NETWORKS, depths=(), decided=decided)
+        return
+    compared = [overall.network for overall in comparison.overall if overall.quantity == comparison.quantities[0]]
+    planned = dict.fromkeys([*compared, *(network for network, _ in comparison.missing)])
+    for network in by_network if rule.quantity == TUNED_LOSS else planned:
         if rule.quantity == FAILED:
             yield _ends(comparison, rule, network)
         elif network in by_network:
             yield _overall_case(comparison, rule, by_network[network], floors)
         else:
             reason = "no run has a value" if network in compared else "not in the candidate"
-            decided: tuple[Outcome, str] = ("not comparable", reason)
+            decided = "not comparable", reason
             yield _Case(rule=rule, candidate=comparison.candidate, network=network, depths=(), decided=decided)
 
 

@@ -14,6 +14,7 @@ from dnlbench.comparison.points import PointPair
 from dnlbench.profiles import Verdict, interval_of, judge
 from dnlbench.stats import RatioTest, geometric_mean, ratio_test, seeds_left_out, seeds_text
 from dnlbench.studies import Quantity
+from dnlbench.studies.base import TUNED_LOSS
 
 ByDepth = Mapping[int, Mapping[int, float]]
 """Values by depth and seed."""
@@ -93,7 +94,7 @@ def overall_test(quantity: Quantity, depths: Sequence[PointPair]) -> OverallTest
     """Test the ratio of one network over its depths."""
     problems = {pair.point.depth: _problem(quantity, pair) for pair in depths}
     used = tuple(pair for pair in depths if not problems[pair.point.depth])
-    unjudged = tuple(pair.point.depth for pair in depths if all(pair.values(quantity)) and pair.obstacle(quantity))
+    unjudged = tuple(pair.point.depth for pair in depths if _is_unjudged(quantity, pair))
     if not used:
         problem = "; ".join(dict.fromkeys(problems.values()))
         return OverallTest(depths=(), seeds=(), test=RatioTest(problem=problem), left_out=(), unjudged=unjudged)
@@ -121,7 +122,18 @@ def _problem(quantity: Quantity, pair: PointPair) -> str:
     if obstacle := pair.obstacle(quantity):
         return obstacle
     ours, theirs = pair.values(quantity)
-    return "" if ours and theirs else "no finished run in the " + ("candidate" if ours else "reference")
+    if ours and theirs:
+        return ""
+    needed = "best value" if quantity.name == TUNED_LOSS else "finished run"
+    return f"no {needed} in the {'candidate' if ours else 'reference'}"
+
+
+def _is_unjudged(quantity: Quantity, pair: PointPair) -> bool:
+    """Return True if the candidate may be worse at a point that is not compared. Failed runs are rated elsewhere."""
+    ours, theirs = pair.values(quantity)
+    if quantity.name == TUNED_LOSS and ours and not theirs:
+        return True
+    return bool(ours and theirs and pair.obstacle(quantity))
 
 
 def _means(depths: ByDepth) -> dict[int, float]:

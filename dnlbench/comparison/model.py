@@ -95,7 +95,8 @@ class Overall:
     left_out: str
     """The depths and seeds that do not contribute, with the reason; empty if all do."""
     unjudged: tuple[int, ...]
-    """Depths where both profiles have values that cannot be compared. The candidate may be worse there, so no gate passes."""
+    """Depths where both profiles have values that cannot be compared, or only the reference has a best value. The
+    candidate may be worse there, so no gate passes."""
     advisory: str
     """The reason for a ratio without verdict, such as throughputs measured at different times; otherwise empty."""
 
@@ -105,6 +106,8 @@ class Comparison:
     """The comparison of a candidate with the reference."""
 
     study: str
+    quantities: tuple[Quantity, ...]
+    """The quantities of the study of the reference."""
     reference: str
     candidate: str
     """Name and time of each profile."""

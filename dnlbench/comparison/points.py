@@ -142,11 +142,20 @@ def _grouped(runs: Iterable[RunRecord]) -> Points:
 
 
 def tuned_points(reference: Profile, candidate: Profile) -> tuple[Points, Points]:
-    """Return the tuned results of both profiles as runs; none unless both tune the same setting by the same loss."""
-    ours, theirs = (each.declared for each in (reference, candidate))
-    if ours.tuning is None or ours.tuning != theirs.tuning:
+    """Return the tuned results of both profiles as runs; none unless both tune the same setting by the same loss.
+
+    A point without a best value has no runs.
+    """
+    tuning = reference.declared.tuning
+    if tuning is None or tuning != candidate.declared.tuning:
         return {}, {}
-    return _grouped(tuned_runs(reference.runs, ours)), _grouped(tuned_runs(candidate.runs, theirs))
+    ours, theirs = (_tuned(each, tuning.key) for each in (reference, candidate))
+    return ours, theirs
+
+
+def _tuned(profile: Profile, key: str) -> Points:
+    without: Points = {run.point.without(key): () for run in profile.runs}
+    return {**without, **_grouped(tuned_runs(profile.runs, profile.declared))}
 
 
 def matched_points(

@@ -29,7 +29,7 @@ from dnlbench.comparison.model import Cell, Comparison, Overall
 from dnlbench.errors import NotComparableError
 from dnlbench.profiles import Profile
 from dnlbench.stats.student import t_quantile
-from dnlbench.studies import STUDIES
+from dnlbench.studies import Study
 
 Judged = TypeVar("Judged", Cell, Overall)
 
@@ -85,9 +85,9 @@ def measure_rounding(twin: Comparison) -> Roundings:
     }
 
 
-def rounding_lines(roundings: Roundings, study: str) -> Iterator[str]:
+def rounding_lines(roundings: Roundings, study: Study) -> Iterator[str]:
     """Yield a line for each quantity with the rounding bound of one run of each network."""
-    for quantity in STUDIES[study].quantities:
+    for quantity in study.quantities:
         moved = [
             f"{network} {units.percent(rounding.bound(1))}"
             for (name, network), rounding in roundings.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnlbench.errors import ConfigurationError
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity, Study
 
 FAILED = "failed"
 """The rule on failed runs."""
@@ -36,7 +36,7 @@ class Rule:
     """The rule in its canonical form: ``throughput:5%``."""
 
 
-def parse_rule(text: str, study: str) -> Rule:
+def parse_rule(text: str, study: Study) -> Rule:
     """Parse ``QUANTITY:worse`` or ``QUANTITY:PERCENT%``, optionally after ``depth:`` or ``network:``, or ``failed``.
 
     Raises:
@@ -46,13 +46,13 @@ def parse_rule(text: str, study: str) -> Rule:
     name, colon, asked = (part.strip() for part in rest.partition(":"))
     if name == FAILED and not colon and scope == "candidate":
         return Rule(quantity=FAILED, text=FAILED)
-    quantity = next((q for q in STUDIES[study].quantities if name in (q.name, q.alias) and name), None)
+    quantity = next((q for q in study.quantities if name in (q.name, q.alias) and name), None)
     if quantity is None or not asked:
         raise ConfigurationError(f"rule {text!r}: unknown; {_allowed(study)}")
-    if scope != "candidate" and quantity.name not in STUDIES[study].contrasts:
-        tested = ", ".join(_names(q) for q in STUDIES[study].quantities if q.name in STUDIES[study].contrasts)
+    if scope != "candidate" and quantity.name not in study.contrasts:
+        tested = ", ".join(_names(q) for q in study.quantities if q.name in study.contrasts)
         raise ConfigurationError(
-            f"rule {text!r}: the {study} study does not test {name} within a profile; it tests {tested or 'nothing'}"
+            f"rule {text!r}: the {study.name} study does not test {name} within a profile; it tests {tested or 'nothing'}"
         )
     start = "" if scope == "candidate" else f"{scope}:"
     if asked == WORSE:
@@ -76,15 +76,11 @@ def _scope(text: str) -> tuple[Scope, str]:
     return "candidate", text
 
 
-def _allowed(study: str) -> str:
-    names = ", ".join(_names(quantity) for quantity in STUDIES[study].quantities)
-    within = ", ".join(
-        _names(quantity) for quantity in STUDIES[study].quantities if quantity.name in STUDIES[study].contrasts
-    )
+def _allowed(study: Study) -> str:
+    names = ", ".join(_names(quantity) for quantity in study.quantities)
+    within = ", ".join(_names(quantity) for quantity in study.quantities if quantity.name in study.contrasts)
     more = f"; within a profile, depth:QUANTITY:{WORSE} or network:QUANTITY:{WORSE} with {within}" if within else ""
-    return (
-        f"a rule is {FAILED!r}, or QUANTITY:{WORSE} or QUANTITY:5% with a quantity of the {study} study: {names}{more}"
-    )
+    return f"a rule is {FAILED!r}, or QUANTITY:{WORSE} or QUANTITY:5% with a quantity of the {study.name} study: {names}{more}"
 
 
 def _names(quantity: Quantity) -> str:

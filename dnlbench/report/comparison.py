@@ -16,7 +16,7 @@ from dnlbench.report.gate import depths_text
 from dnlbench.report.grid import Column, Grid
 from dnlbench.report.values import named, p_text, pairing, quantity_head, ratio_text, reasons, value_text, verdict_text
 from dnlbench.stats import Interval
-from dnlbench.studies import STUDIES, Quantity
+from dnlbench.studies import Quantity
 
 
 def with_distinct_titles(
@@ -202,7 +202,7 @@ def _note(comparison: Comparison, quantity: Quantity, cells: Sequence[Cell]) -> 
 
 def _label(comparison: Comparison, quantity: Quantity) -> str:
     """Return the label of the quantity whose verdict this one follows."""
-    return next(q.label for q in STUDIES[comparison.study].quantities if q.name == quantity.follows)
+    return next(q.label for q in comparison.quantities if q.name == quantity.follows)
 
 
 def _holm(comparison: Comparison, tests: Sequence[Cell | Overall], family: str) -> str:

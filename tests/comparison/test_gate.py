@@ -44,7 +44,7 @@ def changed(profile: Profile, factors: Mapping[str, float]) -> Profile:
 
 
 def judged(sides: tuple[Profile, Profile], *rules: str, floors: Mapping[str, float] | None = None) -> Gate:
-    parsed = [parse_rule(rule, sides[0].study) for rule in rules]
+    parsed = [parse_rule(rule, sides[0].declared) for rule in rules]
     return gate([compare(*sides)], parsed, floors or {})
 
 
@@ -122,10 +122,10 @@ def test_the_p_value_is_of_the_one_sided_test_at_the_tolerance(sides: Sides) -> 
 def test_networks_and_candidates_are_corrected_together(sides: Sides) -> None:
     """What fails alone does not as one of many, and the reason says so; other rules change nothing."""
     bad = {"samples_per_s": 1 / 1.0622}
-    rule, other = (parse_rule(text, "training") for text in ("throughput:5%", "loss:worse"))
+    rule, other = (parse_rule(text, STUDIES["training"]) for text in ("throughput:5%", "loss:worse"))
     base, slower = sides(**bad)
     assert gate([compare(base, slower)], [rule]).outcome == "fail"
-    assert gate([compare(base, slower)], [other, rule, parse_rule("failed", "training")]).outcome == "fail"
+    assert gate([compare(base, slower)], [other, rule, parse_rule("failed", STUDIES["training"])]).outcome == "fail"
     many = gate([compare(base, slower), compare(base, base), compare(base, base)], [other, rule])
     assert [finding.rule for finding in many.findings] == [other, rule] * 3
     assert many.findings[1].outcome == many.outcome == "inconclusive"
@@ -286,13 +286,13 @@ def test_every_candidate_has_to_be_judged(sides: Sides) -> None:
     """Even one that has the name and time of another."""
     base, other = sides()
     apart = other.model_copy(update={"interleaved": None})
-    found = gate([compare(base, other), compare(base, apart)], [parse_rule("throughput:5%", "training")])
+    found = gate([compare(base, other), compare(base, apart)], [parse_rule("throughput:5%", STUDIES["training"])])
     assert [finding.outcome for finding in found.findings] == ["pass", "not comparable"]
     assert found.outcome == "not comparable"
 
 
 def test_nothing_to_judge(sides: Sides) -> None:
-    rule = parse_rule("failed", "training")
+    rule = parse_rule("failed", STUDIES["training"])
     assert gate([], [rule]).outcome == "not comparable"
     assert gate([compare(*sides())], []).outcome == "pass"
     with pytest.raises(ConfigurationError, match="the training study has no such quantity"):

@@ -14,6 +14,7 @@ from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile, contrasts_of, save_profile
 from dnlbench.report.junit import comparison_junit
 from dnlbench.stats import holm
+from dnlbench.studies import STUDIES
 from dnlbench.studies.training import TRAINING
 
 MakeProfile = Callable[..., Profile]
@@ -27,7 +28,7 @@ RISING = {
 
 
 def judged(profile: Profile, *rules: str) -> Gate:
-    return gate([candidate_of(profile, "x")], [parse_rule(rule, "training") for rule in rules])
+    return gate([candidate_of(profile, "x")], [parse_rule(rule, STUDIES["training"]) for rule in rules])
 
 
 def test_a_depth_that_is_worse_than_the_one_before_fails(make_profile: MakeProfile) -> None:
@@ -85,7 +86,7 @@ def test_a_single_depth_cannot_be_judged(make_profile: MakeProfile) -> None:
 )
 def test_rules_that_cannot_be_asked_for_are_refused(rule: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        parse_rule(rule, "training")
+        parse_rule(rule, STUDIES["training"])
     assert said in str(refused.value)
 
 

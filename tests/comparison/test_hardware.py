@@ -10,6 +10,7 @@ import pytest
 from dnlbench.comparison import Cell, Comparison, Overall, compare, gate, parse_rule
 from dnlbench.machine import Node
 from dnlbench.profiles import Profile, RunRecord
+from dnlbench.studies import STUDIES
 from tests.conftest import MACHINE
 
 MakeProfile = Callable[..., Profile]
@@ -138,7 +139,7 @@ def test_a_run_that_moved_has_no_throughput_of_one_machine(
 
 def test_no_gate_passes_where_hardware_differs(make_profile: MakeProfile) -> None:
     base = make_profile(LOSSES, interleaved="ab")
-    rules = [parse_rule("throughput:5%", "training")]
+    rules = [parse_rule("throughput:5%", STUDIES["training"])]
     whole = placed(base, lambda _: ON_A)
     assert gate([compare(whole, whole)], rules).outcome == "pass"
     half = compare(whole, placed(base, lambda run: ON_B if (run.depth, run.seed) == (4, 0) else ON_A))
@@ -149,7 +150,7 @@ def test_no_gate_passes_where_hardware_differs(make_profile: MakeProfile) -> Non
     )
     mixed = placed(base, lambda run: ON_B if run.seed else ON_A)
     assert gate([compare(mixed, mixed)], rules).outcome == "not comparable"
-    assert gate([compare(mixed, mixed)], [parse_rule("loss:5%", "training")]).outcome == "pass"
+    assert gate([compare(mixed, mixed)], [parse_rule("loss:5%", STUDIES["training"])]).outcome == "pass"
 
 
 def test_a_failure_on_the_depths_that_can_be_judged_is_one(make_profile: MakeProfile) -> None:
@@ -157,7 +158,7 @@ def test_a_failure_on_the_depths_that_can_be_judged_is_one(make_profile: MakePro
     slow = make_profile(LOSSES, interleaved="ab", rate=500.0)
     reference = placed(base, lambda _: ON_A)
     found = compare(reference, placed(slow, lambda run: ON_A if run.depth == 2 else ON_B))
-    assert gate([found], [parse_rule("throughput:5%", "training")]).outcome == "fail"
+    assert gate([found], [parse_rule("throughput:5%", STUDIES["training"])]).outcome == "fail"
 
 
 def test_nodes_are_listed_as_differences_by_their_models(make_profile: MakeProfile) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from dnlbench.comparison import FAILED, Rule, parse_rule
 from dnlbench.errors import ConfigurationError
+from dnlbench.studies import STUDIES
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from dnlbench.errors import ConfigurationError
     ],
 )
 def test_rules_are_read(text: str, study: str, rule: Rule) -> None:
-    found = parse_rule(text, study)
+    found = parse_rule(text, STUDIES[study])
     assert (found.quantity, found.text) == (rule.quantity, rule.text)
     assert found.tolerance == pytest.approx(rule.tolerance)
 
@@ -54,4 +55,4 @@ def test_rules_are_read(text: str, study: str, rule: Rule) -> None:
 )
 def test_what_is_no_rule_is_refused(text: str, study: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        parse_rule(text, study)
+        parse_rule(text, STUDIES[study])

@@ -12,10 +12,11 @@ import pytest
 from dnlbench.comparison import Comparison, Gate, compare, gate, parse_rule
 from dnlbench.profiles import Profile
 from dnlbench.stats import Interval
+from dnlbench.studies import STUDIES
 
 pytestmark = pytest.mark.statistics
 TIMES = 200
-RULES = [parse_rule(text, "training") for text in ("throughput:5%", "loss:worse")]
+RULES = [parse_rule(text, STUDIES["training"]) for text in ("throughput:5%", "loss:worse")]
 MakeLaboratory = Callable[..., Any]
 
 

@@ -13,7 +13,8 @@ from dnlbench.charts.depth import depth_chart
 from dnlbench.charts.figure import figure_layout
 from dnlbench.charts.source import sources_of
 from dnlbench.charts.transfer import transfer_charts
-from dnlbench.comparison import compare
+from dnlbench.comparison import candidate_of, compare, gate, parse_rule
+from dnlbench.errors import ConfigurationError
 from dnlbench.profiles import Profile, RunRecord, check_profile, read_profile, save_profile
 from dnlbench.profiles.summary import summarize
 from dnlbench.profiles.tuning import runs_at_best, tuned_runs
@@ -172,6 +173,61 @@ def test_profiles_are_compared_at_their_best_values(tuned: Callable[..., Profile
     assert {name: each.verdict for name, each in overall.items()} == {"densenet": "worse", "resnet": "no difference"}
     assert overall["densenet"].ratio is not None
     assert overall["densenet"].ratio.estimate == pytest.approx(1.3)
+
+
+def scaled(factor: float) -> Callable[[RunRecord], RunRecord]:
+    return lambda run: run.model_copy(update={"final_train_loss": factor * (run.final_train_loss or 0.0)})
+
+
+def diverging(run: RunRecord) -> RunRecord:
+    bad = run.network == "resnet" and run.depth == 8 and run.settings["train.lr"] > 0.01
+    return run.model_copy(update={"status": "diverged"}) if bad else run
+
+
+@pytest.mark.parametrize(
+    ("change", "outcomes"),
+    [
+        (scaled(1.0), {"densenet": "pass", "resnet": "pass"}),
+        (scaled(1.3), {"densenet": "fail", "resnet": "fail"}),
+        (diverging, {"densenet": "pass", "resnet": "inconclusive"}),
+    ],
+)
+def test_gates_test_the_loss_at_the_best_value(
+    tuned: Callable[..., Profile], change: Callable[[RunRecord], RunRecord], outcomes: dict[str, str]
+) -> None:
+    base = tuned()
+    comparison = compare(base, tuned(change))
+    result = gate([comparison], [parse_rule("tuned_loss:5%", base.declared)])
+    assert {finding.network: finding.outcome for finding in result.findings} == outcomes
+    assert all(set(finding.depths) <= set(DEPTHS) for finding in result.findings)
+    left_out = {each.network: each.left_out for each in comparison.overall if each.quantity.name == TUNED_LOSS}
+    assert ("leaves out L=8: no best value in the candidate" in left_out["resnet"]) == (change is diverging)
+
+
+def test_failed_and_missing_runs_count_once(tuned: Callable[..., Profile]) -> None:
+    comparison = compare(tuned(), tuned(diverging))
+    assert len(comparison.new_failures) == 3 * 4
+    assert {failure.network for failure in comparison.new_failures} == {f"resnet lr={rate:g}" for rate in RATES[2:]}
+    assert (comparison.unfinished, comparison.missing) == ((), ())
+
+
+def test_a_rule_on_best_values_needs_two_tuned_profiles(tuned: Callable[..., Profile]) -> None:
+    base = tuned()
+    other = base.model_copy(update={"spec": {**base.spec, "tune": {"over": None, "by": "train_loss"}}})
+    result = gate([compare(base, other)], [parse_rule("tuned_loss:5%", base.declared)])
+    assert (result.outcome, len(result.findings)) == ("not comparable", 1)
+    assert result.findings[0].reason == "a profile has no best values, or they are of another setting"
+    with pytest.raises(ConfigurationError, match="unknown; a rule is"):
+        parse_rule("tuned_loss:5%", other.declared)
+
+
+def test_rules_within_a_tuned_profile_test_the_loss_at_the_best_value(tuned: Callable[..., Profile]) -> None:
+    profile = tuned()
+    rule = parse_rule("depth:tuned_loss:worse", profile.declared)
+    result = gate([candidate_of(profile, "x")], [rule])
+    assert {finding.depths for finding in result.findings} == {(1, 2), (2, 4), (4, 8)}
+    with pytest.raises(ConfigurationError, match="does not test loss within a profile; it tests tuned_loss"):
+        parse_rule("depth:loss:worse", profile.declared)
 
 
 def test_the_transfer_chart_has_a_curve_for_each_depth_and_the_best_values(tuned: Callable[..., Profile]) -> None:

@@ -17,6 +17,7 @@ from dnlbench.report.junit import comparison_junit
 from dnlbench.report.latex import comparison_latex, profile_latex
 from dnlbench.report.markdown import comparison_markdown, profile_markdown
 from dnlbench.report.profile import profile_csv
+from dnlbench.studies import STUDIES
 
 MakeSweep = Callable[..., Profile]
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
@@ -42,7 +43,7 @@ def test_a_comparison(make_sweep: MakeSweep, format_: str) -> None:
     a = make_sweep(depths=(2, 4, 8), name="base")
     b = make_sweep(depths=(2, 4, 8), factor=1.02, rate=950.0, bad=bad, name="a|b_c")
     result = compare(a, b.model_copy(update={"machine": b.machine.model_copy(update={"torch": "2.12.0"})}))
-    held = gate([result], [parse_rule(rule, "training") for rule in ("loss:5%", "failed")])
+    held = gate([result], [parse_rule(rule, STUDIES["training"]) for rule in ("loss:5%", "failed")])
     formats = {
         "md": lambda: comparison_markdown([result], held),
         "csv": lambda: comparison_csv([result], held),

@@ -68,7 +68,7 @@ def pages(make_sweep: MakeSweep, kept: dict[str, str]) -> dict[str, str]:
         bad = {("densenet", 4, 1): "oom", ("densenet", 8, 0): "skipped"}
         a, b = make_sweep(name="base"), make_sweep(factor=1.1, bad=bad)
         result = compare(a, b)
-        held = gate([result], [parse_rule("loss:worse", "training")])
+        held = gate([result], [parse_rule("loss:worse", STUDIES["training"])])
         kept |= {"profile": profile_html(b), "comparison": comparison_html(a, [b, b], [result, result], held)}
     return kept
 

@@ -11,6 +11,7 @@ import pytest
 from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.profiles import Profile
 from dnlbench.report.junit import comparison_junit
+from dnlbench.studies import STUDIES
 
 MakeSweep = Callable[..., Profile]
 BAD = {
@@ -56,7 +57,7 @@ def check(element: ET.Element) -> None:
 def root(make_sweep: MakeSweep) -> ET.Element:
     a, b = make_sweep(), make_sweep(factor=1.2, bad=BAD)
     result = compare(a, b)
-    rules = [parse_rule(text, "training") for text in ("loss:worse", "throughput:5%", "failed")]
+    rules = [parse_rule(text, STUDIES["training"]) for text in ("loss:worse", "throughput:5%", "failed")]
     return ET.fromstring(comparison_junit([b], [result], gate([result], rules)))
 
 
@@ -111,7 +112,9 @@ def test_a_case_for_each_finding(root: ET.Element, make_sweep: MakeSweep) -> Non
     assert held["loss:worse densenet"][0].get("type") == "regression"
     a = make_sweep()
     result = compare(a, a)
-    suite = ET.fromstring(comparison_junit([a], [result], gate([result], [parse_rule("failed", "training")])))[1]
+    suite = ET.fromstring(comparison_junit([a], [result], gate([result], [parse_rule("failed", STUDIES["training"])])))[
+        1
+    ]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "0", "0")
 
 
@@ -119,7 +122,7 @@ def test_a_rule_without_comparable_network_is_an_error(make_sweep: MakeSweep) ->
     """This matches exit code 5. It is no error if at least one network of the candidate is comparable."""
     reference = make_sweep(seeds=2)
     apart = compare(reference, reference)  # whose runs took no turns
-    rules = [parse_rule("throughput:5%", "training")]
+    rules = [parse_rule("throughput:5%", STUDIES["training"])]
     cases = ET.fromstring(comparison_junit([reference], [apart], gate([apart], rules)))[1]
     assert [case[0].tag for case in cases] == ["error", "error"]
     assert cases[0][0].get("type") == "not comparable"
@@ -129,7 +132,7 @@ def test_a_rule_without_comparable_network_is_an_error(make_sweep: MakeSweep) ->
     )
     partly = reference.model_copy(update={"runs": runs, "name": "partly"})
     comparisons = [compare(reference, partly), compare(reference, reference)]
-    result = gate(comparisons, [parse_rule("memory:10%", "training")])
+    result = gate(comparisons, [parse_rule("memory:10%", STUDIES["training"])])
     whole = ET.fromstring(comparison_junit([partly, reference], comparisons, result))
     check(whole)
     assert result.outcome == "inconclusive"

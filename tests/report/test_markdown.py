@@ -14,6 +14,7 @@ from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.escape import markdown, markdown_line
 from dnlbench.profiles import Profile, save_profile
 from dnlbench.report.markdown import LARGEST_BYTES, comparison_markdown, profile_markdown, within
+from dnlbench.studies import STUDIES
 
 MakeSweep = Callable[..., Profile]
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -27,7 +28,7 @@ def cells(line: str) -> list[str]:
 def test_main_results_come_first_and_depths_are_folded(make_sweep: MakeSweep) -> None:
     a, b = make_sweep(), make_sweep(factor=1.1)
     result = compare(a, b)
-    text = comparison_markdown([result], gate([result], [parse_rule("loss:worse", "training")]))
+    text = comparison_markdown([result], gate([result], [parse_rule("loss:worse", STUDIES["training"])]))
     order = ["Gate: fail", "- **densenet**: final training loss worse", "| final training loss | ", "<details>"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)

@@ -9,6 +9,7 @@ from dnlbench.comparison import compare, gate, parse_rule
 from dnlbench.profiles import Profile
 from dnlbench.report.comparison import with_distinct_titles
 from dnlbench.report.gate import gate_grid
+from dnlbench.studies import STUDIES
 
 MakeSweep = Callable[..., Profile]
 TITLE = "made-up, 2026-11-20 12:00 UTC"
@@ -43,5 +44,5 @@ def test_a_gate_over_several_has_its_column_of_candidates(make_sweep: MakeSweep)
     comparisons = with_distinct_titles(
         [compare(reference, bad), compare(reference, good)], Path("r.json"), [Path("bad.json"), Path("good.json")]
     )
-    grid = gate_grid(gate(comparisons, [parse_rule("loss:2%", "training")]))
+    grid = gate_grid(gate(comparisons, [parse_rule("loss:2%", STUDIES["training"])]))
     assert {(row[1], row[-1]) for row in grid.rows} == {(f"{TITLE} (bad)", "fail"), (f"{TITLE} (good)", "pass")}
