@@ -76,7 +76,8 @@ class Profile(profiles.Profile):
         """Return the Matplotlib figure of ``dnlbench plot``.
 
         Args:
-            kind: ``epochs``, ``depth``, ``cost`` or several of them. Default: all that apply to the study.
+            kind: ``epochs``, ``transfer``, ``depth``, ``cost``, ``budget`` or several of them. Default: all except
+                ``budget`` that apply to the study.
             quantity: names of the quantities over depth. Default: those of the study.
             width: ``column`` (3.3 inches), ``page`` (6.8 inches), or inches.
             log: True for logarithmic y axes, False for linear ones. Default: chosen from the range of the values.

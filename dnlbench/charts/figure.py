@@ -158,7 +158,8 @@ def _reason_missing(sources: Sequence[Source], kind: Kind, quantities: Sequence[
     if kind == "epochs":
         return "no run finished an epoch" if study.has_epochs else f"runs of study {study.name} have no epochs"
     if kind == "transfer":
-        return "the sweep has no [tune]"
+        tunes = any(source.study.tuning for source in sources)
+        return "the profiles have no tuned setting in common" if tunes else "the sweep has no [tune]"
     if kind == "budget" and not study.against_budget:
         return f"study {study.name} has no losses against budgets"
     if kind == "cost" and not study.costs:

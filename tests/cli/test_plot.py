@@ -81,6 +81,7 @@ def test_what_is_drawn_can_be_chosen(call: Call, profile: Path) -> None:
             ["-o", "x.svg", "--quantity", "loss"],
             "unknown quantity 'loss'; study training measures final_train_loss, ",
         ),
+        (["-o", "x.svg", "--kind", "transfer"], "nothing to plot: the sweep has no [tune]"),
         (["-o", "x.svg", "--width", "wide"], "--width 'wide': write column, page or a number of inches"),
         (["-o", "x.svg", "--width", "200"], "width 200: a figure must be 2.5 to 40 inches wide"),
         (["-o", "x.svg", "--width", "nan"], "width nan: a figure must be 2.5 to 40 inches wide"),

@@ -244,6 +244,14 @@ def test_the_transfer_chart_has_a_curve_for_each_depth_and_the_best_values(tuned
     assert len(figure_layout([profile], ["transfer"], metric=TRAIN_LOSS).blocks[0].charts) == 2
 
 
+def test_a_transfer_chart_needs_a_setting_that_all_profiles_tune(
+    tuned: Callable[..., Profile], make_profile: MakeProfile
+) -> None:
+    profiles = [tuned(), make_profile({("densenet", 2): [0.1]})]
+    with pytest.raises(ConfigurationError, match="nothing to plot: the profiles have no tuned setting in common"):
+        figure_layout(profiles, ["transfer"], metric=TRAIN_LOSS)
+
+
 def test_the_chart_over_depth_has_only_tuned_networks(tuned: Callable[..., Profile]) -> None:
     profile = tuned()
     assert profile.declared.tuning is not None

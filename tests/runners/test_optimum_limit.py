@@ -488,7 +488,7 @@ def test_the_chain_takes_fewer_iterations_than_starting_from_scratch(converging:
 
 def test_the_summary_has_the_limit(converging: list[RunRecord]) -> None:
     (fit,) = summarize(converging, OPTIMUM_LIMIT).fits
-    assert fit == fit_over_depth("local-tanh", converging, OPTIMUM_LIMIT.fits[0], OPTIMUM_LIMIT)
+    assert fit == fit_over_depth(converging, OPTIMUM_LIMIT.fits[0], OPTIMUM_LIMIT)
     assert (fit.model, fit.quantity, fit.network) == ("curve-limit", "optimal_value", "local-tanh")
     assert fit.problem == ""
     assert fit.depths == (4, 8, 16, 32)

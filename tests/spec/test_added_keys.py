@@ -278,8 +278,9 @@ def test_old_names_of_steps_are_exponents_with_the_old_identity(tmp_path: Path, 
     assert plans[0].spec.model_dump(mode="json")["network"]["step_scaling"] == exponent
     assert plans[0].spec.identity()["network"]["step_scaling"] == old
     assert {plan.runs[0].run_id for plan in plans} == {run_id}
-    content = {"schema": "dnlbench.sweep/2", "execution": {}, "study": "training", "spec": saved(plans[0])}
-    content["spec"]["network"] |= {"step_scaling": old, **{key: BEFORE[key] for key in ("initialization",)}}
+    spec = saved(plans[0])
+    spec["network"] |= {"step_scaling": old, **{key: BEFORE[key] for key in ("initialization",)}}
+    content = {"schema": "dnlbench.sweep/2", "execution": {}, "study": "training", "spec": spec}
     (tmp_path / "sweep.json").write_text(json.dumps(content))
     (read,) = {RunDir(tmp_path).read_plan().spec.model_dump()["network"]["step_scaling"]}
     assert read == exponent

@@ -101,7 +101,9 @@ def test_each_series_of_a_grid_is_matched() -> None:
         settings = dict(run.point.settings)
         alone = spec_of("match.quantity=parameters", *(f"{key}={value}" for key, value in settings.items()))
         assert run.matched == alone.matched(Point(network="densenet", depth=run.point.depth))
-        assert plan.spec_at(run.point).network == alone.at(Point(network="densenet", depth=run.point.depth)).network
+        ours, theirs = plan.spec_at(run.point), alone.at(Point(network="densenet", depth=run.point.depth))
+        assert isinstance(ours, TrainingSpec)
+        assert ours.network == theirs.network
 
 
 def test_without_match_nothing_changes() -> None:
