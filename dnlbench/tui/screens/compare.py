@@ -29,6 +29,8 @@ from dnlbench.report.comparison import comparison_csv, with_distinct_titles
 from dnlbench.report.markdown import comparison_markdown
 from dnlbench.report.profile import profile_csv
 from dnlbench.studies import EpochMetric, Quantity
+from dnlbench.studies.base import TUNED_LOSS
+from dnlbench.tui.depth import axis_chart
 from dnlbench.tui.export import export
 from dnlbench.tui.profile_view import Entry, ProfileView, compare_entries, file_stem, heading, read_entries, single_view
 from dnlbench.tui.widgets.chart import NOTHING, ChartView
@@ -63,7 +65,8 @@ In the **chart**, A is solid and candidates are dashed. Equal colors mean equal 
 Time is training time only.
 
 `n` and `N` select the next and the previous candidate, `a` plots all of them. `d` switches between curves over epochs and
-results over depth. `m` and `v` select the metric, `t` the x axis: for a loss depth, parameters, FLOPs, time or memory.
+results over depth. `m` and `v` select the metric, `t` the x axis: for a loss depth, parameters, FLOPs, time or memory, and
+for the loss at the best value of a tuned setting also that setting, by network.
 
 `e` exports the chart (SVG) and the table (CSV) to the current folder. It never overwrites a file.
 `y` copies the tables as Markdown, if the terminal supports it.
@@ -154,6 +157,11 @@ results over depth. `m` and `v` select the metric, `t` the x axis: for a loss de
         return bool(self._quantities) and self._chosen_quantity.name in declared
 
     @property
+    def _is_tuned(self) -> bool:
+        """True if the selected quantity is the loss at the best value of a setting."""
+        return bool(self._quantities) and self._chosen_quantity.name == TUNED_LOSS
+
+    @property
     def _plots_depth(self) -> bool:
         return self._depth_requested or not self._curve_metrics
 
@@ -197,8 +205,10 @@ results over depth. `m` and `v` select the metric, `t` the x axis: for a loss de
             return partial(epoch_chart, sources, metric, OVERS[self._over])
         if not self._quantities:
             return partial(replace, NOTHING, empty="nothing to plot")
-        if self._budget and self._has_budgets:
-            return partial(budget_chart, sources, self._chosen_quantity, BUDGETS[self._budget - 1])
+        if self._is_tuned:
+            return partial(axis_chart, sources, self._chosen_quantity, self._budget)
+        if (budget := self._budget % (1 + len(BUDGETS))) and self._has_budgets:
+            return partial(budget_chart, sources, self._chosen_quantity, BUDGETS[budget - 1])
         return partial(depth_chart, sources, self._chosen_quantity)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -209,7 +219,7 @@ results over depth. `m` and `v` select the metric, `t` the x axis: for a loss de
             "all": several,
             "kind": bool(self._curve_metrics),
             "metric": not self._plots_depth and len(self._curve_metrics) > 1,
-            "over": self._has_budgets if self._plots_depth else True,
+            "over": self._has_budgets or self._is_tuned if self._plots_depth else True,
             "quantity": self._plots_depth and len(self._quantities) > 1,
             "export": bool(self._profiles),
             "copy": bool(self._view.grids),
@@ -236,7 +246,7 @@ results over depth. `m` and `v` select the metric, `t` the x axis: for a loss de
 
     def action_over(self) -> None:
         if self._plots_depth:
-            self._budget = (self._budget + 1) % (1 + len(BUDGETS))
+            self._budget += 1
         else:
             self._over = (self._over + 1) % len(OVERS)
         self._show_choice()

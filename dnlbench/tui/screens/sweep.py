@@ -15,10 +15,10 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from dnlbench import units
-from dnlbench.charts.depth import depth_chart
 from dnlbench.charts.epochs import OVERS
 from dnlbench.store import RunDir
 from dnlbench.studies import TRAIN_LOSS, Quantity
+from dnlbench.tui.depth import result_chart
 from dnlbench.tui.export import export
 from dnlbench.tui.filter import FilterError, parse_filter
 from dnlbench.tui.poller import Poller
@@ -51,7 +51,8 @@ class SweepScreen(ControlScreen):
 The screen shows the run directory. The engine is a separate process: after **q** the sweep continues.
 
 - **1 2 3 4** go to the curves, to depth, to the devices and to the runs; **tab** goes to the next
-- **m** shows the next metric, **t** changes the x axis (epochs, steps or time), **v** shows the next quantity over depth
+- **m** shows the next metric, **t** changes the x axis (epochs, steps or time), **v** shows the next quantity over depth;
+  a tuned sweep starts with the loss over the tuned setting, by network
 - **space** pauses or resumes the marked runs, or the one under the cursor; **k** cancels and **r** retries them
 - **P** pauses or resumes the sweep, **K** ends it, **R** retries all failed runs, **g** resumes an ended sweep
 - **p** pauses or resumes the selected device; **D** also releases its memory
@@ -163,16 +164,15 @@ The screen shows the run directory. The engine is a separate process: after **q*
         if depth is None:
             return []
         first, *others = depth.study.quantities
-        return [first, *(q for q in others if any(q.name in point.quantities for point in depth.summary.points))]
+        return [first, *(q for q in others if any(q.name in point.quantities for point in depth.summary.all_points))]
 
     def _paint_depth(self, view_model: SweepViewModel) -> None:
         quantities = self._quantities
         if view_model.depth is None or not quantities:
             return
-        quantity = quantities[self._quantity % len(quantities)]
-        if (view_model.depth, quantity.name) != self._depth_shown:
-            self._depth_shown = (view_model.depth, quantity.name)
-            self.query_one("#depth", ChartView).chart = depth_chart([view_model.depth], quantity)
+        if (view_model.depth, self._quantity) != self._depth_shown:
+            self._depth_shown = (view_model.depth, self._quantity)
+            self.query_one("#depth", ChartView).chart = result_chart([view_model.depth], quantities, self._quantity)
 
     def _paint_runs_line(self) -> None:
         table, total = self.query_one(RunsTable), len(self._view_model.rows)
