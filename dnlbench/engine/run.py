@@ -74,7 +74,7 @@ def _check_resumed(request: RunRequest, run_dir: RunDir, messages: Sequence[str]
     if request.resume and not run_dir.sweep_path.exists():
         reason = f" ({'; '.join(messages)})" if messages else ""
         raise RunDirError(
-            f"--resume: {run_dir.root}: no sweep to resume{reason}. Run without --resume, or set --run-dir."
+            f"--resume: {run_dir.root}: no sweep to resume{reason}. Run without --resume or --extend, or set --run-dir."
         )
 
 

@@ -138,12 +138,16 @@ def read_execution(path: Path) -> Execution:
 def settings_differences(there: Plan, here: Plan) -> list[str]:
     """Return the differences that prevent two sweeps from sharing their runs: ``train.lr is 0.01 there and 0.5 here``.
 
-    Sweeps can share runs if they differ only in the name, the axes and the location of the data, and in the number of
-    epochs if a shorter run is the beginning of a longer one.
+    Sweeps can share runs if they differ only in the name, the axes (with those of their grids) and the location of the data, and
+    in the number of epochs if a shorter run is the beginning of a longer one.
     """
     if there.spec.study != here.spec.study:
         return list(_differences({"study": there.spec.study}, {"study": here.spec.study}))
-    return list(_differences(dict(_flat(there.spec.run_settings())), dict(_flat(here.spec.run_settings()))))
+    axes = there.spec.sweep.grid.keys() & here.spec.sweep.grid.keys()
+    theirs, ours = (
+        {key: value for key, value in _flat(plan.spec.run_settings()) if key not in axes} for plan in (there, here)
+    )
+    return list(_differences(theirs, ours))
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:

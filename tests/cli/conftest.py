@@ -137,13 +137,13 @@ class Sweep:
     Its networks train as far as the test lets them, so that nothing depends on how fast anything is.
     """
 
-    def __init__(self, folder: Path, spec: Path, seeds: int, run_dir: str | None) -> None:
+    def __init__(self, folder: Path, spec: Path, seeds: int, run_dir: str | None, grid: str = "") -> None:
         self.folder = folder
         self.gate = Gate(folder / ".gate")
         self._started: list[subprocess.Popen[str]] = []
         self.arguments = ["run", str(spec), "--set", "sweep.networks=['own:gated']", "--set", "sweep.depths=[1]"]
         self.arguments += ["--set", f"sweep.seeds={seeds}", "--set", f"train.epochs={EPOCHS}"]
-        self.arguments += ["--set", f"train.batch_size={BATCH_SIZE}"]
+        self.arguments += ["--set", f"train.batch_size={BATCH_SIZE}", *(["--grid", grid] if grid else [])]
         self.arguments += ["--device", "cpu", "--jobs", "2", "--threads", "1"]
         self.name = run_dir or ""
         if run_dir is not None:
@@ -267,8 +267,8 @@ def make_sweep(tmp_path: Path, spec_file: Path, own: Path) -> Iterator[MakeSweep
     """Sweeps of which nothing is left at work after the test."""
     sweeps: list[Sweep] = []
 
-    def make(*, seeds: int = 4, run_dir: str | None = "rd") -> Sweep:
-        sweeps.append(Sweep(tmp_path, spec_file, seeds, run_dir))
+    def make(*, seeds: int = 4, run_dir: str | None = "rd", grid: str = "") -> Sweep:
+        sweeps.append(Sweep(tmp_path, spec_file, seeds, run_dir, grid))
         return sweeps[-1]
 
     yield make
@@ -311,17 +311,21 @@ def check_undisturbed(
 ) -> Callable[[Profile], None]:
     """Compares a profile with that of the same sweep, which nobody disturbed; it is trained once, in this process."""
 
+    def train(grid: str, seeds: int) -> None:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        (folder / "own.py").write_text(OWN)
+        sweep = Sweep(folder, spec_file, seeds, "rd", grid)
+        inline = [*sweep.arguments, "--executor", "inline", "--jobs", "1", "--out", "out.json"]
+        done = call(folder, *inline, GATE="")
+        assert done.returncode == 0, done.stderr
+        complete = read_profile(folder / "out.json")
+        assert {len(run.attempts) for run in complete.runs} == {1}
+        known.update({run.run_id: comparable_fields(run) for run in complete.runs})
+
     def check(profile: Profile) -> None:
-        if not known:
-            folder = tmp_path_factory.mktemp("undisturbed")
-            (folder / "own.py").write_text(OWN)
-            sweep = Sweep(folder, spec_file, seeds=MOST_SEEDS, run_dir="rd")
-            inline = [*sweep.arguments, "--executor", "inline", "--jobs", "1", "--out", "out.json"]
-            done = call(folder, *inline, GATE="")
-            assert done.returncode == 0, done.stderr
-            complete = read_profile(folder / "out.json")
-            assert [len(run.attempts) for run in complete.runs] == [1] * MOST_SEEDS
-            known.update({run.run_id: comparable_fields(run) for run in complete.runs})
+        grid = " ".join(f"{key}={','.join(map(str, values))}" for key, values in profile.spec["sweep"]["grid"].items())
+        if not {run.run_id for run in profile.runs} <= known.keys():
+            train(grid, len(profile.spec["sweep"]["seeds"]) if grid else MOST_SEEDS)
         for run in profile.runs:
             assert comparable_fields(run) == known[run.run_id]
 
