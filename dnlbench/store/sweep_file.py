@@ -138,7 +138,7 @@ def read_execution(path: Path) -> Execution:
 def settings_differences(there: Plan, here: Plan) -> list[str]:
     """Return the differences that prevent two sweeps from sharing their runs: ``train.lr is 0.01 there and 0.5 here``.
 
-    Sweeps can share runs if they differ only in the name, the axes (with those of their grids) and the location of the data, and
+    Sweeps can share runs if they differ only in the name, the axes (with those of grids) and the location of the data, and
     in the number of epochs if a shorter run is the beginning of a longer one.
     """
     if there.spec.study != here.spec.study:
