@@ -159,6 +159,8 @@ def test_words_need_no_quotes() -> None:
         ({("network", "options"): "{ a ="}, ("network", "options"), "not a valid table; write it as { key = 1 }"),
         ({("sweep", "depths"): "[" * 150 + "]" * 150}, ("sweep", "depths"), "is nested more than 50 levels deep"),
         ({("name",): "a b"}, ("name",), "letters"),
+        ({("tune", "over"): "train.lr"}, ("tune", "over"), "is no key of sweep.grid, which has none"),
+        ({("tune", "by"): "evaluation_loss"}, ("tune", "by"), "has an effect only with tune.over"),
         ({("sweep", "seeds"): "9000", ("sweep", "depths"): str([*range(1, 60)])}, TOP, "runs; a sweep may have"),
     ],
 )
