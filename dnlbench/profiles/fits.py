@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dnlbench.profiles.model import FitRecord, RunRecord
@@ -66,7 +67,7 @@ def fit_over_depth(
         if depth_fit.at_least and method.local_orders:
             start |= _bounded(samples, start["expected_order"])
     else:
-        start |= {**_limit(fitted), **(_best(samples, quantity) if fitted.limit is None else {})}
+        start |= {**_limit(fitted, quantity), **(_best(samples, quantity) if fitted.limit is None else {})}
     if depth_fit.rate is not None:
         rates = _samples(runs if timed is None else timed, _named(study, depth_fit.rate), method)
         start["next_time_factor"] = _time_factor(rates)
@@ -137,14 +138,14 @@ def _bounded(samples: Samples, expected: float | None) -> dict[str, Any]:
     return {"at_least": expected is not None, "local_orders": fitted.orders, **limits, "agrees": agrees}
 
 
-def _limit(fitted: LimitFit) -> dict[str, Any]:
+def _limit(fitted: LimitFit, quantity: Quantity) -> dict[str, Any]:
     order = _interval("order", fitted.order)
     if fitted.order is not None and fitted.order.estimate in ORDERS:
         order["order"] = None  # an end of the search range, not an estimate
     return {
         **order,
-        **_interval("limit", fitted.limit),
-        **_interval("next", fitted.next_value, "next_value"),
+        **_interval("limit", _possible(fitted.limit, quantity)),
+        **_interval("next", _possible(fitted.next_value, quantity), "next_value"),
         **_interval("next_gain", fitted.next_gain),
         "undetermined": fitted.undetermined,
         "form": fitted.form,
@@ -156,6 +157,15 @@ def _limit(fitted: LimitFit) -> dict[str, Any]:
         "residual": fitted.residual,
         "misfit_p": fitted.misfit_p,
     }
+
+
+def _possible(interval: Interval | None, quantity: Quantity) -> Interval | None:
+    """Restrict the interval of a fraction to possible values, which keeps its coverage."""
+    if interval is None or quantity.range != "fraction":
+        return interval
+    ends = (None if each is None else min(max(each, 0.0), 1.0) for each in (interval.low, interval.high))
+    low, high = ends
+    return replace(interval, estimate=min(max(interval.estimate, 0.0), 1.0), low=low, high=high)
 
 
 def _best(samples: Samples, quantity: Quantity) -> dict[str, Any]:

@@ -124,8 +124,18 @@ def fit_words(fit: FitRecord, quantity: Quantity) -> str:
     if fit.undetermined:
         limit = "undetermined"
     order = "undetermined" if fit.order is None else f"{fit.order:.2g}"
-    gain = units.NOTHING if fit.next_gain is None else f"{fit.next_gain:.2g}"
-    return f"L → ∞ {limit}, order {order}; next doubling (L={2 * max(fit.depths)}) gains {gain}{unit}"
+    gain, *_ = next_gain(fit, quantity)
+    gains = units.NOTHING if gain is None else f"{gain:.2g}"
+    return f"L → ∞ {limit}, order {order}; next doubling (L={2 * max(fit.depths)}) gains {gains}{unit}"
+
+
+def next_gain(fit: FitRecord, quantity: Quantity) -> tuple[float | None, float | None, float | None]:
+    """Return the gain of the next doubling of depth with its interval: the increase of a quantity that is better if higher."""
+    gain = (fit.next_gain, fit.next_gain_low, fit.next_gain_high)
+    if quantity.better != "higher":
+        return gain
+    best, low, high = (None if value is None else -value for value in gain)
+    return best, high, low
 
 
 def best_words(fit: FitRecord, quantity: Quantity) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from dnlbench import units
 from dnlbench.profiles import FitRecord, Profile
-from dnlbench.profiles.fitted_model import best_words, growth_words, order_list
+from dnlbench.profiles.fitted_model import best_words, growth_words, next_gain, order_list
 from dnlbench.report.grid import Column, Grid
+from dnlbench.report.outcomes import transient_note
 from dnlbench.studies import Quantity
 from dnlbench.studies.base import BEST_VALUE, POWERS
 
@@ -26,7 +27,7 @@ def fit_grids(profile: Profile) -> Iterator[Grid]:
         yield _orders(profile, slopes)
     limits = [fit for fit in fitted if fit.model not in POWERS]
     for name in dict.fromkeys(fit.quantity for fit in limits):
-        yield _limits([fit for fit in limits if fit.quantity == name], quantities[name])
+        yield _limits(profile, [fit for fit in limits if fit.quantity == name], quantities[name])
 
 
 def fit_problems(profile: Profile) -> list[str]:
@@ -166,7 +167,7 @@ def _agreement(fit: FitRecord) -> str:
     return {True: "yes", False: "no", None: "unclear"}[fit.agrees]
 
 
-def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
+def _limits(profile: Profile, fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
     timed = any(fit.next_time_factor is not None for fit in fits)
     has_factors = any(fit.shrinking for fit in fits)
     deepest = "max" if len({max(fit.depths) for fit in fits}) > 1 else max(fits[0].depths)
@@ -191,10 +192,14 @@ def _limits(fits: Sequence[FitRecord], quantity: Quantity) -> Grid:
         title=f"Depth limit of {quantity.label}",
         columns=columns,
         rows=[
-            [*_limit_row(fit), *(_cost(fit, quantity) if timed else []), *([_factors(fit)] if has_factors else [])]
+            [
+                *_limit_row(fit, quantity),
+                *(_cost(fit, quantity) if timed else []),
+                *([_factors(fit)] if has_factors else []),
+            ]
             for fit in fits
         ],
-        note="\n".join(_reading(fits, quantity, timed=timed)),
+        note="\n".join(filter(None, [*_reading(fits, quantity, timed=timed), transient_note(profile, quantity.name)])),
     )
 
 
@@ -210,7 +215,8 @@ def _reading(fits: Sequence[FitRecord], quantity: Quantity, *, timed: bool) -> I
     if any(fit.shrinking for fit in fits):
         yield "differences: between means at successive L; the factor compares one doubling with the next"
     unit = f", in {quantity.unit}" if quantity.unit else ""
-    yield f"gain at next L: decrease of the fitted {quantity.label} from the largest L to twice that depth{unit}"
+    change = "increase" if quantity.better == "higher" else "decrease"
+    yield f"gain at next L: {change} of the fitted {quantity.label} from the largest L to twice that depth{unit}"
     if timed:
         yield (
             "time factor: of a sample at the next L, extrapolated from the throughput of the last depths\n"
@@ -227,7 +233,7 @@ def _reasons(fits: Sequence[FitRecord], quantity: Quantity) -> Iterator[str]:
             yield f"{fit.series}: limit undetermined: {fit.undetermined}; {best_words(fit, quantity)}"
 
 
-def _limit_row(fit: FitRecord) -> list[str]:
+def _limit_row(fit: FitRecord, quantity: Quantity) -> list[str]:
     if fit.refused:
         return [fit.series, "none", _p(fit), *[units.NOTHING] * 4]
     return [
@@ -237,7 +243,7 @@ def _limit_row(fit: FitRecord) -> list[str]:
         units.number(fit.fitted_value),
         _order(fit),
         str(2 * max(fit.depths)),
-        units.bounded(fit.next_gain, fit.next_gain_low, fit.next_gain_high),
+        units.bounded(*next_gain(fit, quantity)),
     ]
 
 

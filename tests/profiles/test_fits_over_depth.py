@@ -11,6 +11,7 @@ import pytest
 from dnlbench.profiles import FitRecord, Profile, RunRecord, check_profile, read_profile, save_profile, summarize
 from dnlbench.profiles.files import METHOD_0_7
 from dnlbench.profiles.fits import fit_over_depth
+from dnlbench.profiles.fitted_model import next_gain
 from dnlbench.studies import STUDIES, DepthFit, FitModel
 
 MakeProfile = Callable[..., Profile]
@@ -55,6 +56,44 @@ def test_the_loss_at_infinite_depth_is_found_with_its_order(make_profile: MakePr
     assert fit.limit_high is not None
     assert fit.limit_low < 0.2 < fit.limit_high
     assert fit.shrinking == ()
+
+
+def test_results_of_the_evaluation_split_have_limits_and_contrasts(make_profile: MakeProfile) -> None:
+    """The accuracy rises to 0.95. Its interval ends at 1, and its gain is an increase."""
+
+    def evaluated(run: RunRecord) -> RunRecord:
+        accuracy = 0.95 - 0.4 / run.depth + 0.001 * (run.seed - 1)
+        values = {"evaluation_loss": 2 * (run.final_train_loss or 0), "evaluation_accuracy": accuracy}
+        (epoch,) = run.epochs
+        return run.model_copy(update={"evaluation_accuracy": accuracy, "epochs": (epoch.model_copy(update=values),)})
+
+    profile = make_profile(losses(0.2, 1.0, 1.0))
+    spec = {**profile.spec, "train": {**profile.spec["train"], "evaluate": True}}
+    runs = [evaluated(run) for run in profile.runs]
+    study = TRAINING.of(spec)
+    summary = summarize(runs, study, classes=10)
+    loss, evaluation, accuracy = summary.fits
+    assert [each.quantity for each in summary.fits] == ["final_train_loss", "evaluation_loss", "evaluation_accuracy"]
+    assert evaluation.limit == pytest.approx(2 * (loss.limit or 0))
+    assert accuracy.limit == pytest.approx(0.95, abs=0.01)
+    assert accuracy.limit_high is not None
+    assert accuracy.limit_high <= 1
+    quantity = next(each for each in study.quantities if each.name == "evaluation_accuracy")
+    gain, low, high = next_gain(accuracy, quantity)
+    assert gain == pytest.approx(0.4 / 32, rel=0.1)
+    assert low is not None
+    assert high is not None
+    assert low <= gain <= high
+    assert {each.quantity for each in summary.contrasts} == {"final_train_loss", "evaluation_loss"}
+    assert not TRAINING.of(profile.spec).fits[1:]
+
+
+def test_a_profile_without_fits_of_evaluation_is_valid(make_profile: MakeProfile) -> None:
+    """Versions before 0.8 fitted the training loss only."""
+    profile = make_profile(losses(0.2, 1.0, 1.0))
+    spec = {**profile.spec, "train": {**profile.spec["train"], "evaluate": True}}
+    old = profile.model_copy(update={"spec": spec, "summary": profile.summary.model_copy(update={"contrasts": ()})})
+    assert check_profile(old) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

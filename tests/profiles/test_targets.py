@@ -13,6 +13,7 @@ from dnlbench.profiles.final_slopes import final_slopes
 from dnlbench.profiles.model import MatchRecord
 from dnlbench.profiles.targets import Target, epochs_to, target_of, target_points, target_tests
 from dnlbench.report.contrasts import contrast_grids
+from dnlbench.report.fits import fit_grids
 from dnlbench.report.outcomes import outcome_grids
 
 MakeProfile = Callable[..., Profile]
@@ -104,8 +105,9 @@ def test_the_tables_name_who_arrived(make_profile: MakeProfile) -> None:
     assert "too few seeds for a verdict: no p value can be below 0.100" in tests.note
 
 
-def falling(make_profile: MakeProfile, slopes: Sequence[float]) -> Profile:
-    profile = make_profile({("densenet", depth): [0.5] * len(slopes) for depth in (2, 4)})
+def falling(make_profile: MakeProfile, slopes: Sequence[float], depths: Sequence[int] = (2, 4)) -> Profile:
+    losses = {("densenet", depth): [0.2 + (1 + 0.01 * k) / depth for k in range(len(slopes))] for depth in depths}
+    profile = make_profile(losses)
     runs = [
         run.model_copy(update={"epochs": curve([math.exp(slopes[run.seed] * k) for k in range(12)])})
         for run in profile.runs
@@ -140,6 +142,13 @@ def test_a_verdict_on_depth_names_losses_that_still_fall(make_profile: MakeProfi
     assert "not final: the loss still falls" in notes[-0.04]
     assert "densenet L=2, densenet L=4" in notes[-0.04]
     assert "not final" not in notes[0.0]
+
+
+def test_a_depth_limit_of_losses_that_still_fall_is_not_final(make_profile: MakeProfile) -> None:
+    for slope, is_final in ((-0.04, False), (0.0, True)):
+        profile = falling(make_profile, [slope, slope * 1.01, slope * 0.99], depths=(2, 4, 8, 16))
+        limits = next(grid for grid in fit_grids(profile) if grid.title.startswith("Depth limit"))
+        assert ("not final: the loss still falls" in limits.note) is not is_final
 
 
 def test_few_epochs_and_losses_without_logarithm_have_no_trend(make_profile: MakeProfile) -> None:

@@ -72,8 +72,18 @@ _gradient = partial(Quantity, range="positive", tolerance=0.05, table=GRADIENTS,
 
 
 def _adapted(study: Study, settings: Mapping[str, Any]) -> Study:
-    """Adapt the declarations to the objective and the metrics, then to the tuned setting."""
-    return tuned(_of_objective(study, settings), settings)
+    """Adapt the declarations to evaluation, to objective and metrics, then to the tuned setting."""
+    return tuned(_of_objective(_evaluated(study, settings), settings), settings)
+
+
+def _evaluated(study: Study, settings: Mapping[str, Any]) -> Study:
+    """Add the fits and contrasts of the evaluation split, if the sweep measures it."""
+    train = settings.get("train")
+    if not isinstance(train, Mapping) or train.get("evaluate") is not True:
+        return study
+    names = [EVALUATION_LOSS.name, *([ACCURACY.name] if "accuracy" in measured_metrics(train) else [])]
+    fits = (DepthFit(quantity=name, model="limit") for name in names)
+    return replace(study, fits=(*study.fits, *fits), contrasts=(*study.contrasts, EVALUATION_LOSS.name))
 
 
 def _of_objective(study: Study, settings: Mapping[str, Any]) -> Study:
