@@ -81,9 +81,7 @@ def test_results_of_the_evaluation_split_have_limits_and_contrasts(make_profile:
     quantity = next(each for each in study.quantities if each.name == "evaluation_accuracy")
     gain, low, high = next_gain(accuracy, quantity)
     assert gain == pytest.approx(0.4 / 32, rel=0.1)
-    assert low is not None
-    assert high is not None
-    assert low <= gain <= high
+    assert (low, high) == (-(accuracy.next_gain_high or 0), -(accuracy.next_gain_low or 0))
     assert {each.quantity for each in summary.contrasts} == {"final_train_loss", "evaluation_loss"}
     assert not TRAINING.of(profile.spec).fits[1:]
 
