@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from dnlbench import units
 from dnlbench.charts.model import Axis, Chart, Identity, Series
 from dnlbench.charts.scales import with_scale
-from dnlbench.charts.source import FAILED, Identities, Source, failed_note, profiles_of
+from dnlbench.charts.source import FAILED, Identities, Source, at_best, failed_note, profiles_of
 from dnlbench.profiles import RunRecord, clock_of
 from dnlbench.stats.band import mean_band
 from dnlbench.studies import EpochMetric, Point
@@ -59,7 +59,8 @@ def epoch_chart(
 ) -> Chart:
     """Build one chart of all networks and depths.
 
-    Means are arithmetic, over the successful runs, with 95 % t intervals. A failed or canceled run is in no mean: it is a
+    Means are arithmetic, over the successful runs, with 95 % t intervals. A tuned sweep has one curve for each network and
+    depth, that of the tried value nearest to the best one. A failed or canceled run is in no mean: it is a
     ``run`` series up to its last value. Hardware-dependent metrics count once per pack.
 
     Args:
@@ -68,6 +69,7 @@ def epoch_chart(
         over: the x axis. A step is one batch; time is training time only.
         log: True for a logarithmic y axis; None applies the rule of `dnlbench.charts.scales.with_scale`.
     """
+    sources = list(map(at_best, sources))
     identities = Identities.of_sources(sources)
     series = [
         each
@@ -85,6 +87,7 @@ def epoch_charts(
 
     All charts share one scale and one set of notes.
     """
+    sources = list(map(at_best, sources))
     identities = Identities.of_sources(sources)
     several = len({source.data for source in sources}) > 1
     groups: dict[tuple[str, str], list[Series]] = {}
@@ -129,7 +132,7 @@ def chart_of(
         ),
         series=tuple(series),
         profiles=profiles_of(sources),
-        notes=(*_reading(series), *failed_note(sources)),
+        notes=(*_reading(series), *_tuned_notes(sources), *failed_note(sources)),
         empty=empty or f"no {metric.label} over {x.label}",
     )
     return with_scale(chart, prefer_log=metric.log, log=log)
@@ -267,6 +270,13 @@ def _reading(series: Sequence[Series]) -> tuple[str, ...]:
     if not counts:
         return ()
     return (f"Curves: {seeds_text(counts)}{'' if max(counts) == 1 else '; bands: 95 % t interval'}.",)
+
+
+def _tuned_notes(sources: Sequence[Source]) -> tuple[str, ...]:
+    tuned = dict.fromkeys(source.study.tuning for source in sources if source.study.tuning and source.final)
+    return tuple(
+        f"Curves at the tried {each.setting.label.removeprefix('best ')} nearest to the best one." for each in tuned
+    )
 
 
 def seeds_text(counts: Sequence[int], mean: str = "mean") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from dnlbench.profiles import (
     differing_settings,
     settings_text,
 )
+from dnlbench.profiles.tuning import runs_at_best
 from dnlbench.studies import Point, Study
 
 R = TypeVar("R", RunRecord, PointSummary, FitRecord, CostRecord, TunedRecord)
@@ -60,6 +61,22 @@ class Source:
     def seeds_are_problems(self) -> bool:
         """Return True if each seed is a different problem."""
         return any(fit.model != "limit" for fit in self.study.fits)
+
+
+def at_best(source: Source) -> Source:
+    """Return a tuned source with the runs at the tried value that is nearest to the best one of each network and depth.
+
+    A source without best values, as while it is running, is returned as it is.
+    """
+    tuning = source.study.tuning
+    nearest = runs_at_best(source.runs, source.summary.tuned) if tuning and source.final else ()
+    if tuning is None or not nearest:
+        return source
+    runs = (
+        run.model_copy(update={"settings": {key: value for key, value in run.settings.items() if key != tuning.key}})
+        for run in nearest
+    )
+    return replace(source, runs=tuple(runs))
 
 
 def letter(index: int) -> str:

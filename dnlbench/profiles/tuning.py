@@ -59,14 +59,19 @@ def measured_by(quantity: Quantity, runs: Sequence[RunRecord], study: Study) -> 
 
 
 def runs_at_best(runs: Iterable[RunRecord], tuned: Iterable[TunedRecord]) -> tuple[RunRecord, ...]:
-    """Return the runs at the tried value that is nearest to the best one, at each point."""
+    """Return the runs at the tried value that is nearest to the best one, in the order of the best values."""
     nearest = {
-        (record.point, min((each.value for each in record.tried), key=lambda v: abs(math.log(v / best)))): record.key
+        record.point: (record.key, min((each.value for each in record.tried), key=lambda v: abs(math.log(v / best))))
         for record in tuned
         if (best := record.best) is not None
     }
-    key = next(iter(nearest.values()), "")
-    return tuple(run for run in runs if key in run.settings and (run.point.without(key), run.settings[key]) in nearest)
+    key = next((key for key, _ in nearest.values()), "")
+    chosen: dict[Point, list[RunRecord]] = {point: [] for point in nearest}
+    for run in runs:
+        point = run.point.without(key)
+        if nearest.get(point) == (key, run.settings.get(key)):
+            chosen[point].append(run)
+    return tuple(run for group in chosen.values() for run in group)
 
 
 def _series(runs: Iterable[RunRecord], tuning: Tuning) -> dict[str, dict[Point, list[RunRecord]]]:

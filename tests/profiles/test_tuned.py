@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dnlbench.charts.depth import depth_chart
+from dnlbench.charts.epochs import epoch_charts
 from dnlbench.charts.figure import figure_layout
 from dnlbench.charts.source import sources_of
 from dnlbench.charts.transfer import transfer_charts
@@ -250,6 +251,13 @@ def test_a_transfer_chart_needs_a_setting_that_all_profiles_tune(
     profiles = [tuned(), make_profile({("densenet", 2): [0.1]})]
     with pytest.raises(ConfigurationError, match="nothing to plot: the profiles have no tuned setting in common"):
         figure_layout(profiles, ["transfer"], metric=TRAIN_LOSS)
+
+
+def test_curves_over_epochs_are_those_nearest_to_the_best_value(tuned: Callable[..., Profile]) -> None:
+    densenet, resnet = epoch_charts(sources_of([tuned()]), TRAIN_LOSS)
+    assert (densenet.subject, resnet.subject) == ("densenet", "resnet")
+    assert [each.label for each in densenet.series] == ["L=1", "L=2", "L=4", "L=8"]
+    assert "Curves at the tried lr nearest to the best one." in densenet.notes
 
 
 def test_the_chart_over_depth_has_only_tuned_networks(tuned: Callable[..., Profile]) -> None:
