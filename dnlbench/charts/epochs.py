@@ -180,7 +180,7 @@ def _source_series(
     source: Source, runs: Sequence[RunRecord], metric: EpochMetric, over: Over, identity: Identity
 ) -> tuple[Series, ...]:
     curves = [_curve(run, metric) for run in runs]
-    return point_series(curves, metric, over, identity=identity, letter=source.letter, steps=source.steps)
+    return point_series(curves, metric, over, identity=identity, letter=source.letter, steps=source.steps(runs[0]))
 
 
 def _curve(run: RunRecord, metric: EpochMetric) -> RunCurve:

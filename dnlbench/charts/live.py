@@ -54,7 +54,8 @@ class LiveCharts:
         identities = Identities.of(each.point for each in view.plan.runs)
         series = self._series(view, identities, run.point, seeds, metric, over)
         background = [each for each in series if each.role == "mean"]
-        curve = run_series(_curve(run, view.histories[run.run_id], metric), over, _steps(view))
+        history = view.histories[run.run_id]
+        curve = run_series(_curve(run, history, metric), over, _steps(view, run.point, [history]))
         network = identities.networks.index(run.point.series) + 1  # a color different from the mean's
         identity = Identity(label=curve.label, index=identities.points.index(run.point) + 1, network=network)
         foreground = [replace(curve, role="mean", identity=identity)] if curve.x else []
@@ -69,7 +70,8 @@ class LiveCharts:
         metric: EpochMetric,
         over: Over,
     ) -> tuple[Series, ...]:
-        histories, steps = [view.histories[run.run_id] for run in runs], _steps(view)
+        histories = [view.histories[run.run_id] for run in runs]
+        steps = _steps(view, point, histories)
         cached = self._cache.get((point, metric, over))
         if cached is not None and cached[1] == steps and all(a is b for a, b in zip(cached[0], histories, strict=True)):
             return cached[2]
@@ -94,10 +96,12 @@ def measured_chart(name: str, values: Sequence[float], subject: str) -> Chart:
     return with_scale(chart, prefer_log=True)
 
 
-def _steps(view: SweepView) -> int | None:
-    """Return the training steps per epoch; None until the data are prepared."""
-    batch = view.plan.spec.model_dump().get("train", {}).get("batch_size")
-    return steps_per_epoch(batch, view.prepared.data.samples) if view.prepared is not None else None
+def _steps(view: SweepView, point: Point, histories: Sequence[RunHistory]) -> int | None:
+    """Return the training steps per epoch of the runs of a point; None until the data are prepared."""
+    batch = getattr(getattr(view.plan.specs[point.settings], "train", None), "batch_size", None)
+    recorded = (history.started.samples for history in histories if history.started)
+    prepared = view.prepared.data.samples if view.prepared is not None else None
+    return steps_per_epoch(batch, next(filter(None, recorded), prepared))
 
 
 def _curve(run: Run, history: RunHistory, metric: EpochMetric) -> RunCurve:

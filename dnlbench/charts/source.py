@@ -46,16 +46,20 @@ class Source:
     title: str = ""
     """Name and time, with the settings that distinguish profiles of the same name."""
     data: str = ""
-    steps: int | None = None
-    """Training steps per epoch; None if unknown."""
+    batch_size: int | None = None
+    """Samples per training step; None for a study without batches."""
     samples: int | None = None
-    """Training samples per epoch; None if unknown."""
+    """Training samples per epoch, of runs that do not record theirs; None if unknown."""
     final: bool = True
     """False while the sweep is running."""
 
     def name(self, text: str) -> str:
         """Return ``A densenet``, without the letter for a single source."""
         return f"{self.letter} {text}".strip()
+
+    def steps(self, run: RunRecord) -> int | None:
+        """Return the training steps per epoch of a run; None if unknown."""
+        return steps_per_epoch(run.settings.get("train.batch_size", self.batch_size), run.samples or self.samples)
 
     @property
     def seeds_are_problems(self) -> bool:
@@ -84,9 +88,9 @@ def letter(index: int) -> str:
     return ascii_uppercase[index % 26] * (index // 26 + 1)
 
 
-def steps_per_epoch(batch_size: object, samples: int) -> int | None:
-    """Return the batches per epoch; None for a study without batches."""
-    return math.ceil(samples / batch_size) if isinstance(batch_size, int) and batch_size > 0 else None
+def steps_per_epoch(batch_size: object, samples: int | None) -> int | None:
+    """Return the batches per epoch; None for a study without batches, or an unknown number of samples."""
+    return math.ceil(samples / batch_size) if samples and isinstance(batch_size, int) and batch_size > 0 else None
 
 
 def sources_of(profiles: Sequence[Profile], letters: Sequence[str] = ()) -> tuple[Source, ...]:
@@ -119,7 +123,7 @@ def sources_of(profiles: Sequence[Profile], letters: Sequence[str] = ()) -> tupl
             title=", ".join(filter(None, (title, differing))),
             data=profile.data.name,
             samples=profile.data.samples,
-            steps=steps_per_epoch(profile.spec.get("train", {}).get("batch_size"), profile.data.samples),
+            batch_size=profile.spec.get("train", {}).get("batch_size"),
         )
         for profile, short, title, differing in zip(_labeled(profiles), letters, titles, settings, strict=True)
     )

@@ -94,6 +94,8 @@ class RunStarted(Event):
     """True if they shared the device, or used more CPU cores than there are. The throughput is then not that of a run alone."""
     pack_size: int = 1
     parameters: int
+    samples: int | None = None
+    """Training samples per epoch; None in studies without training data, and in records of versions before 0.8."""
     flops_per_sample: float | None = None
     """Floating-point operations for training on one sample: matrix products only, two per multiply-add."""
     peak_flops: float | None = None

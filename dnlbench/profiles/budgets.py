@@ -183,6 +183,7 @@ def cumulated(run: RunRecord, budget: Budget, samples: int | None) -> list[float
     if budget.name == "time":
         seconds = (epoch.seconds / (run.pack_size or 1) for epoch in run.epochs)
         return list(itertools.accumulate(seconds))
+    samples = run.samples or samples
     if run.flops_per_sample is None or samples is None:
         return []
     return [epoch.epoch * samples * run.flops_per_sample for epoch in run.epochs]

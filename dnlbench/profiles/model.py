@@ -113,6 +113,9 @@ class RunRecord(RunMetadata):
     shared_device: bool = False
     pack_size: Positive | None
     parameters: Count | None
+    samples: Count | None = None
+    """Training samples per epoch; None in studies without training data, and in profiles of versions before 0.8: those of the
+    ``data`` of the profile."""
     flops_per_sample: Measure | None = None
     """Floating-point operations of matrix products per training sample. None if torch cannot count them, in other studies and
     in older profiles, as the next two fields."""

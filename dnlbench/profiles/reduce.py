@@ -26,7 +26,7 @@ from dnlbench.studies import Study
 NEEDS_START = ("device", "pack_size", "parameters")
 FROM_START = (
     *NEEDS_START,
-    *("device_name", "node", "threads", "jobs", "shared_device", "flops_per_sample", "peak_flops"),
+    *("device_name", "node", "threads", "jobs", "shared_device", "samples", "flops_per_sample", "peak_flops"),
 )
 """The fields of a run that its start event contains."""
 NOT_ENDED = RunError(type="Interrupted", message="started but not finished; resume the sweep to continue")

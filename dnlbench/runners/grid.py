@@ -15,25 +15,30 @@ from dnlbench.studies.base import Settings
 class GridRunner:
     """Executes each run with the runner of its settings, as in a sweep with these settings and without a grid.
 
-    The first runner prepares the slot; the others take its data and measurements over, as far as their settings allow.
+    Runners with equal settings of the data share the data and measurements of the first one among them. If the grid varies how
+    much of the data is used, the data of the sweep are all of them.
     """
 
     def __init__(self, plan: Plan, create: Callable[[Plan], Runner]) -> None:
         self._runners = {settings: create(Plan(spec)) for settings, spec in plan.specs.items()}
-        self._first, *others = self._runners.values()
-        for runner in others:
-            runner.take_over(self._first)
+        self._first = next(iter(self._runners.values()))
+        owners: dict[Settings, Runner] = {}
+        for settings, runner in self._runners.items():
+            owner = owners.setdefault(tuple(each for each in settings if each[0].startswith("data.")), runner)
+            if owner is not runner:
+                runner.take_over(owner)
+        self._data = self._first if len(owners) == 1 else create(Plan(plan.spec.with_all_data()))
 
     def prepare(self) -> Prepared:
         prepared = {settings: runner.prepare() for settings, runner in self._runners.items()}
         first, *_ = prepared.values()
         memory = (_memory_at(settings, each) for settings, p in prepared.items() for each in p.memory)
         warnings = dict.fromkeys(warning for each in prepared.values() for warning in each.warnings)
-        return first.model_copy(update={"memory": tuple(memory), "warnings": tuple(warnings)})
+        return first.model_copy(update={"data": self.data_info, "memory": tuple(memory), "warnings": tuple(warnings)})
 
     @property
     def data_info(self) -> DataInfo:
-        return self._first.data_info
+        return self._data.data_info
 
     def code_changes(self, recorded: Sources) -> Sequence[str]:
         return self._first.code_changes(recorded)

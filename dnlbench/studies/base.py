@@ -189,6 +189,10 @@ class StudySpec(Section):
                 _refuse_setting(error, settings)
         return self
 
+    def with_all_data(self) -> Self:
+        """Return a spec without a grid that uses all data that the points of this one use parts of."""
+        return self.with_settings(self.sweep.settings[0])
+
     def fixed_in_grid(self, key: str) -> str:
         """Return the reason why a key must have one value in a sweep; empty if it may be an axis."""
         if key.partition(".")[0] in ("name", "study", "sweep"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dnlbench.events import EpochDone, Measured, RunEnded
+from dnlbench.events import EpochDone, Measured, RunEnded, RunStarted
 from dnlbench.machine import Slot
 from dnlbench.plan import Plan
 from dnlbench.runners import create_runner
@@ -41,12 +41,28 @@ def plan_of(text: str, overrides: Sequence[str]) -> Plan:
     return Plan(parse_spec(text, "x.toml", overrides))
 
 
+def test_the_data_of_a_grid_of_limits_are_all_data(slot: Slot, tmp_path: Path) -> None:
+    """So that a larger grid, or one in another order, has the data of the first one."""
+    whole = create_runner(plan_of(TINY, (*SMALL, "data.limit=none")), slot).prepare().data
+    plan = plan_of(TINY, (*SMALL, "sweep.grid.data.limit=40,24", "sweep.grid.train.lr=0.01,0.1"))
+    runner = create_runner(plan, slot)
+    assert runner.prepare().data == runner.data_info == whole
+    path = tmp_path / "run"
+    path.mkdir()
+    for run in plan.runs[:3]:
+        job = Job(members=(Member(run=run, attempt=1, folder=path, epochs_known=0),), should_suspend=lambda: False)
+        started = next(iter(runner.run(job)))
+        assert isinstance(started, RunStarted)
+        assert started.samples == dict(run.point.settings)["data.limit"]
+
+
 @pytest.mark.parametrize(
     ("text", "common", "key", "values"),
     [
         (TINY, SMALL, "train.lr", ("0.01", "0.1")),
         (TINY, SMALL, "network.growth_rate", ("3", "4")),
         (TINY, SMALL, "train.optimizer", ("sgd", "adam")),
+        (TINY, SMALL, "data.limit", ("40", "24")),
         ("", FORWARD, "curves.modes", ("2", "3")),
     ],
 )

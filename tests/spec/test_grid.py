@@ -81,7 +81,7 @@ def test_estimates_are_those_of_the_settings() -> None:
         ("sweep.grid.train.lr=0.1,0.1", r"sweep.grid.train.lr repeats 0.1: list each value once"),
         ("sweep.grid.train.lr=[]", r"sweep.grid.train.lr is empty"),
         ("sweep.grid.sweep.depths=1,2", r"sweep.grid.sweep.depths.*is no setting of a run"),
-        ("sweep.grid.data.limit=10,20", r"sweep.grid.data.limit.*must have one value in a sweep"),
+        ("sweep.grid.data.normalize=true,false", r"sweep.grid.data.normalize.*must have one value in a sweep"),
         ("sweep.grid.train.objective=mse", r"sweep.grid.train.objective.*must have one value in a sweep"),
         ("sweep.grid.train.nesterov=true,false", None),
     ],

@@ -139,7 +139,7 @@ class TrainingRunner:
         return self.data.info
 
     def take_over(self, other: Self) -> None:
-        """Use the other runner's data. A grid varies neither data nor evaluation, so that they are equal."""
+        """Use the other runner's data, which are equal: those of a grid's runners with equal settings of the data."""
         self._shared = other
 
     def run(self, job: Job) -> Iterator[RunEvent]:
@@ -172,6 +172,7 @@ class TrainingRunner:
                 self.device,
                 pack_size=len(group),
                 parameters=parameters,
+                samples=self.data.info.samples,
                 flops_per_sample=self.setup.flops(saved.member.run),
                 peak_flops=self._peak_flops,
                 from_epoch=progress.epoch,

@@ -309,9 +309,13 @@ class NetworkSpec(StudySpec):
         ]
         return tuple(dict.fromkeys(registry.reference(name) for registry, name in parts if registry.is_custom(name)))
 
+    def with_all_data(self) -> Self:
+        spec = super().with_all_data()
+        return spec.model_copy(update={"data": spec.data.model_copy(update={"limit": None})})
+
     def fixed_in_grid(self, key: str) -> str:
         table = key.partition(".")[0]
-        if table == "data" or key in _MEASURED_ALIKE:
+        if (table == "data" and key != "data.limit") or key in _MEASURED_ALIKE:
             return "must have one value in a sweep, since its profile describes the data and the results once"
         if table in ("match", "tune"):
             return "chooses settings for each depth; a grid cannot vary it"
